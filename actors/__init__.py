@@ -1,0 +1,1 @@
+"""Who does it: one plain class per stage, over one shared loop."""

@@ -1,0 +1,1 @@
+"""Outbound HTTP: what the dispatcher and the workflow nodes call with."""

@@ -1,0 +1,1 @@
+"""The durable partitioned log: the only road between stages."""

@@ -1,0 +1,1 @@
+"""Where documents and definitions are kept."""

@@ -1,0 +1,62 @@
+"""The definitions database as every stage sees it: rows of validated JSON under a rising revision, and heartbeats.
+
+An adapter is correct when it passes tests/contracts/definitions.py. All methods raise `DefinitionsUnavailable` when the
+database cannot answer.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+
+class Definition(NamedTuple):
+    """One row; a deleted one stays as a row with its flag and a new revision."""
+
+    kind: str  #: sources, destinations, workflows, rules, secrets, …
+    id: str
+    revision: int
+    deleted: bool
+    body: bytes  #: JSON object; ``{}`` when deleted
+
+
+class Changes(NamedTuple):
+    revision: int  #: of the database when asked: ask from here next time
+    rows: Sequence[Definition]  #: changed since, deleted ones included, by rising revision
+
+
+class Heartbeat(NamedTuple):
+    """What a worker says of itself every two seconds."""
+
+    worker: str
+    stage: str
+    time_ms: int
+    body: bytes  #: JSON object: node, pid, partitions, counters, last error
+
+
+class Definitions(Protocol):
+    """Definitions by kind and id."""
+
+    async def put(self, kind: str, id: str, body: bytes) -> int:
+        """Create or replace; returns the new revision. Revisions rise by commit order: a poller misses none."""
+        ...
+
+    async def delete(self, kind: str, id: str) -> int:
+        """Flag as deleted; returns the new revision. Raises `NotFound` when there is no live row."""
+        ...
+
+    async def get(self, kind: str, id: str) -> Definition | None: ...
+
+    async def list(self, kind: str, *, after: str = "", limit: int = 1000) -> Sequence[Definition]:
+        """Live rows by rising id."""
+        ...
+
+    async def changed(self, since: int) -> Changes:
+        """Every row with a revision above `since`."""
+        ...
+
+    async def beat(self, heartbeat: Heartbeat) -> None:
+        """Write this worker's row; rows not written for a day are removed."""
+        ...
+
+    async def heartbeats(self) -> Sequence[Heartbeat]: ...
+
+    async def close(self) -> None: ...

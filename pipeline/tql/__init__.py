@@ -1,0 +1,1 @@
+"""Conditions in Tracardi's query language, compiled to closures."""

@@ -1,0 +1,1 @@
+"""Workflows: a directed acyclic graph of nodes that turns one event into effects."""

@@ -1,0 +1,1 @@
+"""How the world asks: FastAPI factories that take the ports as arguments."""
