@@ -82,14 +82,15 @@ class Entry(msgspec.Struct, array_like=True):
     type: str
     source: str
     profile: str | None
-    flags: int  #: sum of `INTERNAL`, `CHANGED` and depth of causation << `DEPTH_SHIFT`
+    flags: int  #: sum of `INTERNAL`, `CHANGED`, `TRANSIENT` and depth of causation << `DEPTH_SHIFT`
     view: int  #: index into `views`, -1 when no rule or destination matches
     body: msgspec.Raw
 
 
 INTERNAL = 1
 CHANGED = 2  #: its payload changed the profile
-DEPTH_SHIFT = 2
+TRANSIENT = 4  #: not to be stored
+DEPTH_SHIFT = 3
 
 
 class Stored(msgspec.Struct, array_like=True):

@@ -41,11 +41,9 @@ def _format(route: str, kind: Kind, digest: str) -> str:
 
 def mint(kind: Kind, value: str) -> str:
     """The id that stands for `value`; the same on every machine, for ever. A minted id is never minted again."""
-    if minted_kind(value) is not None and kind in (Kind.PROFILE, Kind.SESSION):
-        if kind is Kind.PROFILE:
-            return value
-        if minted_kind(value) is Kind.SESSION:
-            return value
+    known = minted_kind(value)
+    if known is not None and kind in (known, Kind.PROFILE):
+        return value
     digest = blake2b(_text(value), digest_size=10, person=b"rayfold-%d" % kind).hexdigest()
     return _format(_route(value), kind, digest)
 

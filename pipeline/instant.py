@@ -19,7 +19,8 @@ def to_text(ms: int) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _parse(text: str) -> int:
+def parse(text: str) -> int:
+    """Milliseconds of an RFC 3339 time; naive means UTC. Raises `ValueError`."""
     value = datetime.fromisoformat(text)
     if value.tzinfo is None:
         value = value.replace(tzinfo=UTC)
@@ -34,7 +35,7 @@ def from_text(text: object, field: str, now_ms: int) -> int:
     if not isinstance(text, str):
         raise Malformed(f"expected a time such as 2026-01-31T12:00:00Z, got {type(text).__name__}", field)
     try:
-        ms = _parse(text)
+        ms = parse(text)
     except (ValueError, OverflowError):
         raise Malformed(f"{text[:64]!r} is no time; write it as 2026-01-31T12:00:00Z", field) from None
     if ms > now_ms + MAX_AHEAD_MS:

@@ -76,7 +76,10 @@ class Membership(Protocol):
         ...
 
     async def wait(self, timeout_s: float) -> None:
-        """Return when something may have been appended to the topic or `held` may have changed, or time is over."""
+        """Return when, since this method last returned, something was appended to the topic or `held` changed; or time is over.
+
+        One caller at a time: an append between a `read` and the next `wait` is never slept over.
+        """
         ...
 
     async def close(self) -> None:

@@ -1,0 +1,228 @@
+"""The collector: folds payloads and commands of `collected` into profiles and sessions, one owner a partition."""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from actors.counters import Counters
+from pipeline.definitions_watch import DefinitionsWatch
+from actors.owned import STORE_GROUP, Owned
+from actors.partitions import Partitions
+from pipeline import envelope
+from pipeline.batch import Batch
+from pipeline.clock import Clock
+from pipeline.envelope import CollectedRecords
+from pipeline.errors import StoreUnavailable
+from pipeline.fold import Fold, Missing
+from pipeline.hot import Limits
+from pipeline.log.port import Log, Message, Position
+from pipeline.mapping.table import EventType
+from pipeline.record import Effect, Origin, Payload, Record
+from pipeline.stores.documents import Documents, Kind
+
+_log = logging.getLogger(__name__)
+
+TOPIC = "collected"
+GROUP = "collector"
+
+#: Input taken at a time; the state of the output is one envelope of about `_CUT_BYTES` or less.
+_READ_BYTES = 1_000_000
+
+#: An envelope is appended once it holds this much, so that it always fits the broker (5 MB).
+_CUT_BYTES = 1_500_000
+
+#: Pause while too much is waiting to be stored, or while the store does not answer.
+_PRESSURE_PAUSE_S = 0.05
+_STORE_PAUSE_S = 0.5
+
+#: How long a record waits for definitions at least as new as those it was judged by.
+_REVISION_WAIT_S = 5.0
+
+_IDLE_WAIT_S = 1.0
+
+
+class _Item(NamedTuple):
+    position: Position
+    index: int
+    origin: Origin | None
+    record: Record
+    events: int
+
+
+class Collector:
+    """Stage `collector`."""
+
+    name = "collector"
+
+    def __init__(
+        self,
+        log: Log,
+        documents: Documents,
+        watch: DefinitionsWatch,
+        clock: Clock,
+        worker: str,
+        table: Mapping[str, EventType],
+        limits: Limits,
+        retention_ms: int,
+    ) -> None:
+        self._log = log
+        self._documents = documents
+        self._watch = watch
+        self._clock = clock
+        self._worker = worker
+        self._table = table
+        self._limits = limits
+        self._checkpoint_ms = retention_ms // 2
+        self._partitions: Partitions | None = None
+        self.counters = Counters(clock)
+
+    async def run(self) -> None:
+        """Until `stop`."""
+        membership = await self._log.join(TOPIC, GROUP, self._worker)
+        self._partitions = Partitions(membership, self._own, self._clock)
+        try:
+            await self._partitions.run()
+        finally:
+            await membership.close()
+
+    async def stop(self, within_s: float) -> None:
+        if self._partitions is not None:
+            await self._partitions.stop(within_s)
+
+    @property
+    def held(self) -> frozenset[int]:
+        return self._partitions.membership.held if self._partitions is not None else frozenset()
+
+    async def _own(self, partition: int) -> None:
+        partitions = self._partitions
+        assert partitions is not None
+        owned = await Owned.open(self._log, partition, TOPIC, GROUP, self._limits)
+        fold = Fold(partition, self._log.partitions, owned.hot, self._table)
+        while partitions.may_own(partition):
+            self.counters.alive()
+            generation = partitions.generation
+            await self._relieve(owned, partition)
+            messages = await partitions.membership.read(partition, _READ_BYTES)
+            if messages:
+                await self._handle(owned, fold, messages)
+                await partitions.membership.commit(partition, messages[-1].position)
+            else:
+                await self._checkpoint(owned)
+                await partitions.news(generation, _IDLE_WAIT_S)
+
+    async def _relieve(self, owned: Owned, partition: int) -> None:
+        """Forget what is stored; while too much is not, take nothing more."""
+        hot = owned.hot
+        hot.evict(await self._log.committed("processed", partition, STORE_GROUP))
+        while hot.full:
+            self.counters.alive()
+            await self._clock.sleep(_PRESSURE_PAUSE_S)
+            hot.evict(await self._log.committed("processed", partition, STORE_GROUP))
+
+    async def _handle(self, owned: Owned, fold: Fold, messages: Sequence[Message]) -> None:
+        items = _items(owned, messages)
+        self.counters.received += sum(item.events for item in items)
+        if not items:
+            return
+        revision = max((i.record.revision for i in items if isinstance(i.record, Payload | Effect)), default=0)
+        catalog = await self._watch.at_least(revision, _REVISION_WAIT_S)
+        fold.forget()
+        await self._prefetch(fold, [item.record for item in items])
+        batch = _batch(owned)
+        for item in items:
+            if item.origin is not None and _is_heard(item.origin, batch):
+                batch.done(item.position, item.index)
+                continue
+            while missing := fold.missing(item.record):
+                await self._load(fold, missing)
+            fold.apply(item.record, item.origin is None, catalog, batch)
+            if item.origin is not None:
+                batch.heard[item.origin.sender] = (item.origin.sequence, item.origin.index)
+            batch.done(item.position, item.index)
+            if batch.size >= _CUT_BYTES:
+                await owned.publish(batch.finish(owned.hot, self._clock.now_ms(), catalog.revision))
+                batch = _batch(owned)
+        if batch.records:
+            await owned.publish(batch.finish(owned.hot, self._clock.now_ms(), catalog.revision))
+        self.counters.handled += sum(item.events for item in items)
+
+    async def _prefetch(self, fold: Fold, records: Sequence[Record]) -> None:
+        """Ask for everything the batch is likely to need in few questions; what they reveal needs another."""
+        while True:
+            wanted = [fold.missing(record) for record in records]
+            union = Missing(*(frozenset().union(*parts) for parts in zip(*wanted, strict=True)))
+            if not union:
+                return
+            await self._load(fold, union)
+
+    async def _load(self, fold: Fold, missing: Missing) -> None:
+        """Ask the store until it answers: a failed look-up is no answer."""
+        while True:
+            try:
+                _, _, known = await asyncio.gather(
+                    self._load_documents(fold, "profile", missing.profiles),
+                    self._load_documents(fold, "session", missing.sessions),
+                    self._documents.known(missing.events) if missing.events else _nothing(),
+                )
+            except StoreUnavailable as error:
+                self.counters.error(str(error))
+                self.counters.alive()
+                await self._clock.sleep(_STORE_PAUSE_S)
+                continue
+            fold.asked(missing.events, known)
+            return
+
+    async def _load_documents(self, fold: Fold, kind: Kind, ids: frozenset[str]) -> None:
+        if not ids:
+            return
+        found = await self._documents.load(kind, ids)
+        for id in ids:
+            document = found.get(id)
+            if document is None:
+                fold.hot.loaded(id, 0, None, 0)
+            else:
+                body = envelope.decode_object(document.body)
+                live = None if body.get("deleted") else body
+                fold.hot.loaded(id, document.version, live, len(document.body))
+
+    async def _checkpoint(self, owned: Owned) -> None:
+        """A quiet partition's last envelope must never be the oldest thing that retention could take."""
+        now = self._clock.now_ms()
+        if owned.sequence and now - owned.last_ms > self._checkpoint_ms:
+            await owned.publish(_batch(owned).finish(owned.hot, now, self._watch.catalog.revision))
+
+
+async def _nothing() -> frozenset[str]:
+    return frozenset()
+
+
+def _batch(owned: Owned) -> Batch:
+    return Batch(owned.sequence + 1, owned.through, owned.heard, owned.totals)
+
+
+def _is_heard(origin: Origin, batch: Batch) -> bool:
+    return (origin.sequence, origin.index) <= batch.heard.get(origin.sender, (-1, -1))
+
+
+def _items(owned: Owned, messages: Sequence[Message]) -> list[_Item]:
+    """The records beyond `through`, in order."""
+    items = []
+    through = owned.through
+    for message in messages:
+        if message.position < through.position:
+            continue
+        collected: CollectedRecords = envelope.decode_collected(message.data)
+        origins = collected.origins
+        first = through.index + 1 if message.position == through.position else 0
+        for index in range(first, len(collected.records)):
+            items.append(
+                _Item(
+                    message.position,
+                    index,
+                    origins[index] if origins else None,
+                    collected.records[index],
+                    collected.counts[index],
+                )
+            )
+    return items

@@ -1,0 +1,238 @@
+"""The executor: runs workflows on processed events; their effects go back to `collected` as commands."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from actors import outbox
+from actors.counters import Counters
+from pipeline.definitions_watch import DefinitionsWatch
+from actors.heed import Heed
+from actors.partitions import Partitions
+from pipeline import envelope, instant
+from pipeline.clock import Clock
+from pipeline.definition import Rule
+from pipeline.envelope import Entry, Outgoing, Processed, Runs, RunTotals, Stored, Through
+from pipeline.errors import StoreUnavailable
+from pipeline.http.port import Http, HttpFailure
+from pipeline.log.port import Log, Message, Writer
+from pipeline.scope import Scope, scope_of
+from pipeline.stores.documents import Document, Documents
+from pipeline.workflow.flow import Flow, HttpCall, HttpResult, Run
+from pipeline.workflow_plan import Plan, effect_of, record_of, run_id
+
+_log = logging.getLogger(__name__)
+
+TOPIC = "processed"
+GROUP = "workflow"
+RUNS = "runs"
+
+_READ_BYTES = 300_000
+_IDLE_WAIT_S = 1.0
+_STORE_PAUSE_S = 0.5
+_REVISION_WAIT_S = 5.0
+
+#: Runs under way at once in one partition; runs of one profile follow one another.
+_CONCURRENCY = 16
+
+
+class _Job:
+    __slots__ = ("entry", "flow", "id", "rule", "run", "scope")
+
+    def __init__(self, id: str, entry: Entry, scope: Scope, rule: Rule, flow: Flow) -> None:
+        self.id = id
+        self.entry = entry
+        self.scope = scope
+        self.rule = rule
+        self.flow = flow
+        self.run: Run | None = None
+
+
+class _OwnedRuns:
+    """One owned partition of `runs`."""
+
+    def __init__(self, writer: Writer) -> None:
+        self.writer = writer
+        self.sequence = 0
+        self.through = Through()
+        self.totals = RunTotals()
+
+
+class Executor:
+    """Stage `executor`."""
+
+    name = "executor"
+
+    def __init__(
+        self, log: Log, documents: Documents, watch: DefinitionsWatch, http: Http, clock: Clock, worker: str
+    ) -> None:
+        self._log = log
+        self._documents = documents
+        self._watch = watch
+        self._http = http
+        self._clock = clock
+        self._worker = worker
+        self._plan: Plan | None = None
+        self._partitions: Partitions | None = None
+        self.counters = Counters(clock)
+
+    @property
+    def held(self) -> frozenset[int]:
+        return self._partitions.membership.held if self._partitions is not None else frozenset()
+
+    async def run(self) -> None:
+        """Until `stop`."""
+        membership = await self._log.join(TOPIC, GROUP, self._worker)
+        self._partitions = Partitions(membership, self._own, self._clock)
+        try:
+            await self._partitions.run()
+        finally:
+            await membership.close()
+
+    async def stop(self, within_s: float) -> None:
+        if self._partitions is not None:
+            await self._partitions.stop(within_s)
+
+    async def _open(self, partition: int) -> _OwnedRuns:
+        """Fence older owners, finish what the last envelope began: its outbox and its run records."""
+        owned = _OwnedRuns(await self._log.exclusive(RUNS, partition))
+        last = await self._log.last(RUNS, partition)
+        if last is not None:
+            newest: Runs = envelope.decode_runs(last.data)
+            owned.sequence, owned.through, owned.totals = newest.sequence, newest.through, newest.totals
+            await self._finish(partition, newest)
+        return owned
+
+    async def _finish(self, partition: int, runs: Runs) -> None:
+        await outbox.send(self._log, f"executor:{partition}", runs.sequence, runs.out)
+        documents = [Document("run", one.id, 1, bytes(one.body)) for one in runs.runs]
+        while documents:
+            try:
+                await self._documents.save(documents)
+                return
+            except StoreUnavailable as error:
+                self.counters.error(str(error))
+                self.counters.alive()
+                await self._clock.sleep(_STORE_PAUSE_S)
+
+    async def _own(self, partition: int) -> None:
+        partitions = self._partitions
+        assert partitions is not None
+        owned = await self._open(partition)
+        committed = await self._log.committed(TOPIC, partition, GROUP)
+        heed = await Heed.after(self._log, partition, max(committed, owned.through.position))
+        while partitions.may_own(partition):
+            self.counters.alive()
+            generation = partitions.generation
+            messages = await partitions.membership.read(partition, _READ_BYTES)
+            if not messages:
+                await partitions.news(generation, _IDLE_WAIT_S)
+                continue
+            await self._handle(partition, owned, heed, messages)
+            await partitions.membership.commit(partition, messages[-1].position)
+
+    async def _handle(self, partition: int, owned: _OwnedRuns, heed: Heed, messages: Sequence[Message]) -> None:
+        jobs: list[_Job] = []
+        for message in messages:
+            if message.position <= owned.through.position:
+                continue
+            header = envelope.decode_processed_header(message.data)
+            if not heed.take(header):
+                continue
+            plan = self._planned()
+            if plan.wants(header.pairs):
+                processed: Processed = envelope.decode_processed(message.data)
+                if plan.revision < processed.revision:
+                    await self._watch.at_least(processed.revision, _REVISION_WAIT_S)
+                    plan = self._planned()
+                jobs += _jobs(plan, processed)
+        if not jobs:
+            return
+        self.counters.received += len(jobs)
+        await self._run_all(jobs)
+        await self._publish(partition, owned, jobs, Through(messages[-1].position, 0))
+        self.counters.handled += len(jobs)
+
+    def _planned(self) -> Plan:
+        catalog = self._watch.catalog
+        if self._plan is None or self._plan.revision != catalog.revision:
+            self._plan = Plan(catalog, lambda: datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC))
+        return self._plan
+
+    async def _run_all(self, jobs: Sequence[_Job]) -> None:
+        chains: dict[str, list[_Job]] = {}
+        for job in jobs:
+            chains.setdefault(job.entry.profile or job.entry.id, []).append(job)
+        queue = iter(chains.values())
+
+        async def work() -> None:
+            for chain in queue:
+                for job in chain:
+                    job.run = await self._run(job)
+
+        await asyncio.gather(*(work() for _ in range(min(_CONCURRENCY, len(chains)))))
+
+    async def _run(self, job: _Job) -> Run:
+        """Drive one run; its HTTP calls may be made again after a crash, under the same Idempotency-Key."""
+        steps = job.flow.run(job.scope, job.id)
+        calls = 0
+        try:
+            call = next(steps)
+            while True:
+                self.counters.alive()
+                result = await self._call(call, f"{job.id}:{calls}")
+                calls += 1
+                call = steps.send(result)
+        except StopIteration as end:
+            run: Run = end.value
+            return run
+
+    async def _call(self, call: HttpCall, key: str) -> HttpResult:
+        headers = {"idempotency-key": key, **call.headers}
+        try:
+            response = await self._http.send(call.method, call.url, headers, call.body, call.timeout_s)
+        except HttpFailure as failure:
+            return HttpResult(None, str(failure))
+        return HttpResult(response, "")
+
+    async def _publish(self, partition: int, owned: _OwnedRuns, jobs: Sequence[_Job], through: Through) -> None:
+        plan = self._planned()
+        now = self._clock.now_ms()
+        records: list[Stored] = []
+        out: list[Outgoing] = []
+        failed = 0
+        for job in jobs:
+            run = job.run
+            assert run is not None
+            if run.state == "failed":
+                failed += 1
+                self.counters.error(f"workflow {job.rule.workflow}: {run.error}")
+            record = record_of(run, job.id, job.rule, job.entry, plan.revision, instant.to_text(now))
+            records.append(Stored(job.id, 1, msgspec.Raw(envelope.encode(record))))
+            effect = effect_of(run, job.id, job.rule.workflow, plan.revision, job.entry, job.scope["event"], now)
+            if effect is not None:
+                out.append(Outgoing(effect.profile, 0, msgspec.Raw(envelope.encode(effect))))
+        totals = owned.totals
+        runs = Runs(
+            v=envelope.VERSION,
+            sequence=owned.sequence + 1,
+            through=through,
+            totals=RunTotals(totals.due + len(jobs), totals.run + len(jobs) - failed, totals.dead + failed),
+            time_ms=now,
+            runs=records,
+            out=out,
+        )
+        await owned.writer.append(envelope.encode(runs), len(jobs))
+        owned.sequence, owned.through, owned.totals = runs.sequence, runs.through, runs.totals
+        await self._finish(partition, runs)
+
+
+def _jobs(plan: Plan, processed: Processed) -> list[_Job]:
+    jobs = []
+    for entry in processed.events:
+        for rule, flow in plan.due(entry):
+            jobs.append(_Job(run_id(rule.workflow, entry.id), entry, scope_of(entry, processed), rule, flow))
+    return jobs

@@ -1,0 +1,43 @@
+"""Which envelopes of `processed` a reader heeds: each sequence once, in order."""
+
+from pipeline import envelope
+from pipeline.envelope import Processed, ProcessedHeader
+from pipeline.errors import Disordered
+from pipeline.log.port import BEGINNING, Log, Position
+
+TOPIC = "processed"
+
+
+class Heed:
+    """A broker's client may store an envelope twice after an outage: its copy carries a sequence that has passed."""
+
+    def __init__(self, partition: int, sequence: int = 0, time_ms: int = 0) -> None:
+        self._partition = partition
+        self._sequence = sequence
+        self._time_ms = time_ms
+        self.copies = 0
+
+    @classmethod
+    async def after(cls, log: Log, partition: int, position: Position) -> "Heed":
+        """For a reader that has done everything up to `position`: that envelope is read to know its sequence."""
+        if position == BEGINNING:
+            return cls(partition)
+        for message in await log.read(TOPIC, partition, position, 1, inclusive=True):
+            if message.position == position:
+                header = envelope.decode_processed_header(message.data)
+                return cls(partition, header.sequence, header.time_ms)
+        return cls(partition)
+
+    def take(self, header: Processed | ProcessedHeader) -> bool:
+        """Whether this envelope is new. Raises `Disordered` when a newer envelope carries an older number."""
+        if header.sequence > self._sequence:
+            self._sequence, self._time_ms = header.sequence, header.time_ms
+            return True
+        if header.sequence < self._sequence and header.time_ms > self._time_ms:
+            raise Disordered(
+                f"partition {self._partition} of `processed` goes on with sequence {header.sequence} after "
+                f"{self._sequence}: the topic was not written by one owner after the other; "
+                "stop this installation and run `rayfold doctor`"
+            )
+        self.copies += 1
+        return False

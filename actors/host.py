@@ -1,0 +1,135 @@
+"""Runs the stages of one worker process: keeps them going, watches them, reports them, applies retention."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from pipeline.definitions_watch import DefinitionsWatch
+from pipeline.ports import Ports
+from actors.stage import Stage
+from pipeline import envelope
+from pipeline.errors import DefinitionsUnavailable, LogUnavailable, Retry
+from pipeline.stores.definitions import Heartbeat
+
+_log = logging.getLogger(__name__)
+
+#: Every worker writes its heartbeat this often.
+BEAT_S = 2.0
+
+#: A stage whose loop has not gone round for this long is stuck. Waiting for a server goes round.
+_STUCK_S = 30.0
+
+_PAUSE_S = 1.0
+_TRIM_S = 60.0
+
+TOPICS = ("collected", "processed", "runs")
+
+
+class Host:
+    """`run` until `stop`; `check` raises when a stage has died or is stuck."""
+
+    def __init__(
+        self, ports: Ports, watch: DefinitionsWatch, stages: Sequence[Stage], worker: str, node: str, pid: int,
+        retention_ms: int,
+    ) -> None:
+        self._ports = ports
+        self._watch = watch
+        self._stages = stages
+        self._worker = worker
+        self._node = node
+        self._pid = pid
+        self._retention_ms = retention_ms
+        self._started_ms = ports.clock.now_ms()
+        self._stopping = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self._failure: BaseException | None = None
+
+    async def run(self) -> None:
+        """Until `stop`, or until a stage ends for good; then its error is raised."""
+        await self._first_definitions()
+        self._tasks = [
+            asyncio.create_task(self._watch.run(), name="definitions"),
+            asyncio.create_task(self._beat(), name="heartbeat"),
+            asyncio.create_task(self._trim(), name="retention"),
+        ]
+        running = [asyncio.create_task(self._keep(stage), name=stage.name) for stage in self._stages]
+        try:
+            await asyncio.gather(*running)
+        except BaseException as error:
+            self._failure = error
+            raise
+        finally:
+            for task in (*self._tasks, *running):
+                task.cancel()
+            await asyncio.gather(*self._tasks, *running, return_exceptions=True)
+
+    async def _first_definitions(self) -> None:
+        while not self._stopping:
+            try:
+                await self._watch.refresh()
+                return
+            except DefinitionsUnavailable as error:
+                _log.warning("waiting for the definitions: %s", error)
+                await self._ports.clock.sleep(_PAUSE_S)
+
+    async def _keep(self, stage: Stage) -> None:
+        while not self._stopping:
+            try:
+                await stage.run()
+                return
+            except Retry as error:
+                _log.warning("stage %s runs again: %s", stage.name, error)
+                stage.counters.error(str(error))
+                await self._ports.clock.sleep(_PAUSE_S)
+
+    async def stop(self, within_s: float) -> None:
+        """Finish what is under way, bounded; `run` returns."""
+        self._stopping = True
+        await asyncio.gather(*(stage.stop(within_s) for stage in self._stages))
+
+    def check(self) -> None:
+        """Raises `RuntimeError` with the reason when this worker should be replaced."""
+        if self._failure is not None:
+            raise RuntimeError(f"worker {self._worker} ended: {self._failure}") from self._failure
+        for stage in self._stages:
+            quiet = self._ports.clock.monotonic() - stage.counters.moved
+            if stage.held and quiet > _STUCK_S and not self._stopping:
+                raise RuntimeError(f"stage {stage.name} of worker {self._worker} has not moved for {quiet:.0f} s")
+
+    async def _beat(self) -> None:
+        while True:
+            now = self._ports.clock.now_ms()
+            try:
+                for stage in self._stages:
+                    body = envelope.encode(self._report(stage))
+                    await self._ports.definitions.beat(Heartbeat(f"{self._worker}.{stage.name}", stage.name, now, body))
+            except DefinitionsUnavailable as error:
+                _log.warning("no heartbeat: %s", error)
+            await self._ports.clock.sleep(BEAT_S)
+
+    def _report(self, stage: Stage) -> dict[str, object]:
+        counters = stage.counters
+        return {
+            "worker": self._worker,
+            "node": self._node,
+            "pid": self._pid,
+            "started_ms": self._started_ms,
+            "partitions": sorted(stage.held),
+            "received": counters.received,
+            "handled": counters.handled,
+            "failed": counters.failed,
+            "dead": counters.dead,
+            "last_error": counters.last_error,
+            "last_error_ms": counters.last_error_ms,
+            "revision": self._watch.catalog.revision,
+            "definitions_asked_ms": self._watch.asked_ms,
+        }
+
+    async def _trim(self) -> None:
+        while True:
+            await self._ports.clock.sleep(_TRIM_S * (0.5 + self._ports.random()))
+            try:
+                for topic in TOPICS:
+                    await self._ports.log.trim(topic, self._ports.clock.now_ms() - self._retention_ms)
+            except LogUnavailable as error:
+                _log.warning("retention waits: %s", error)

@@ -1,0 +1,94 @@
+"""One owned partition of `processed`: its fenced writer and the state carried from envelope to envelope."""
+
+import msgspec
+
+from actors import outbox
+from pipeline import envelope
+from pipeline.envelope import Processed, Through, Totals
+from pipeline.errors import Disordered
+from pipeline.hot import Held, Hot, Limits
+from pipeline.log.port import BEGINNING, Log, Writer
+from pipeline.record import Payload, Record
+
+TOPIC = "processed"
+STORE_GROUP = "store"
+
+#: Bytes read at a time while the tail is rebuilt.
+_READ_BYTES = 4_000_000
+
+_decode_record = msgspec.json.Decoder(Record, float_hook=envelope.Decimal).decode
+
+
+class Owned:
+    """Opened by `open`; from then on every change goes through `publish`."""
+
+    def __init__(self, log: Log, partition: int, writer: Writer, hot: Hot) -> None:
+        self._log = log
+        self._partition = partition
+        self._writer = writer
+        self.hot = hot
+        self.sequence = 0
+        self.through = Through()
+        self.heard: dict[str, tuple[int, int]] = {}
+        self.totals = Totals()
+        self.last_ms = 0  #: when the newest envelope was made
+
+    @classmethod
+    async def open(cls, log: Log, partition: int, input_topic: str, group: str, limits: Limits) -> "Owned":
+        """Fence every older owner, then carry on from the last envelope: DESIGN §5.2.
+
+        Raises `Disordered` when the output is empty though input was committed: what was written there is lost.
+        """
+        owned = cls(log, partition, await log.exclusive(TOPIC, partition), Hot(limits))
+        last = await log.last(TOPIC, partition)
+        if last is None:
+            if await log.committed(input_topic, partition, group) != BEGINNING:
+                raise Disordered(
+                    f"partition {partition} of `processed` is empty though its input was processed before: "
+                    "the topic was deleted or is another installation's; restore it, nothing is guessed"
+                )
+            return owned
+        newest: Processed = envelope.decode_processed(last.data)
+        owned.sequence, owned.through, owned.heard = newest.sequence, newest.through, newest.heard
+        owned.totals, owned.last_ms = newest.totals, newest.time_ms
+        await outbox.send(log, owned.sender, newest.sequence, newest.out)
+        await owned._rebuild()
+        return owned
+
+    @property
+    def sender(self) -> str:
+        """Name of this partition's outbox."""
+        return f"collector:{self._partition}"
+
+    async def _rebuild(self) -> None:
+        """Profiles, sessions and event ids of all envelopes that the store may not have."""
+        position = await self._log.committed(TOPIC, self._partition, STORE_GROUP)
+        while messages := await self._log.read(TOPIC, self._partition, position, _READ_BYTES):
+            for message in messages:
+                position = message.position
+                processed: Processed = envelope.decode_processed(message.data)
+                self._remember(processed)
+                self.hot.appended(position, processed.sequence, len(message.data))
+
+    def _remember(self, processed: Processed) -> None:
+        sequence = processed.sequence
+        self.hot.remember((entry.id for entry in processed.events), sequence)
+        self.hot.remember((receipt.id for receipt in processed.receipts), sequence)
+        for item in processed.out:
+            record = _decode_record(item.record)
+            if isinstance(record, Payload):
+                self.hot.remember((event.id for event in record.events), sequence)
+        for stored in (*processed.profiles, *processed.sessions):
+            self.hot.put(stored.id, Held(stored.version, envelope.decode_object(stored.body), 0, sequence))
+            held = self.hot.get(stored.id)
+            assert held is not None
+            self.hot.changed(stored.id, held, len(bytes(stored.body)), sequence)
+
+    async def publish(self, processed: Processed) -> None:
+        """Append one envelope, then send its outbox. Any exception ends the ownership: open again."""
+        data = envelope.encode(processed)
+        position = await self._writer.append(data, max(1, processed.stored))
+        self.sequence, self.through, self.heard = processed.sequence, processed.through, processed.heard
+        self.totals, self.last_ms = processed.totals, processed.time_ms
+        self.hot.appended(position, processed.sequence, len(data))
+        await outbox.send(self._log, self.sender, processed.sequence, processed.out)

@@ -1,0 +1,110 @@
+"""One task for each partition this worker holds, started, restarted and stopped as the group's assignment changes."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from pipeline.clock import Clock
+from pipeline.errors import Fenced, Retry
+from pipeline.log.port import Membership
+
+_log = logging.getLogger(__name__)
+
+#: How often the assignment is looked at when nothing is appended.
+_LOOK_S = 0.25
+
+#: Pause before a partition is opened again after a fault.
+_FIRST_PAUSE_S = 0.2
+_LONGEST_PAUSE_S = 5.0
+
+
+class Partitions:
+    """Runs `own(partition)` for every partition held, each time reading from the committed position.
+
+    `own` returns when it no longer `may_own` the partition, or to be called again.
+    """
+
+    def __init__(self, membership: Membership, own: Callable[[int], Awaitable[None]], clock: Clock) -> None:
+        self.membership = membership
+        self._own = own
+        self._clock = clock
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._generation = 0
+        self._news = asyncio.Condition()
+        self._stopping = False
+        self.last_error = ""
+        self.last_error_ms = 0
+        self.faults = 0  #: ownerships that ended in an error
+
+    def may_own(self, partition: int) -> bool:
+        """Whether `own(partition)` should go on."""
+        return not self._stopping and partition in self.membership.held
+
+    @property
+    def generation(self) -> int:
+        """Rises with every append that may concern us; take it before reading, give it to `news`."""
+        return self._generation
+
+    async def news(self, generation: int, timeout_s: float) -> None:
+        """Return when the generation has passed the given one, or time is over."""
+        async with self._news:
+            if self._generation > generation or self._stopping:
+                return
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._news.wait()
+            except TimeoutError:
+                return
+
+    async def run(self) -> None:
+        """Until `stop`. Raises what a task raised that must not be tried again."""
+        try:
+            while not self._stopping:
+                await self._assign()
+                await self.membership.wait(_LOOK_S)
+                await self._announce()
+        finally:
+            await self._end()
+
+    async def _announce(self) -> None:
+        async with self._news:
+            self._generation += 1
+            self._news.notify_all()
+
+    async def _assign(self) -> None:
+        held = self.membership.held
+        for partition in held - self._tasks.keys():
+            self._tasks[partition] = asyncio.create_task(self._keep(partition), name=f"partition {partition}")
+        for partition, task in list(self._tasks.items()):
+            if task.done():
+                del self._tasks[partition]
+                task.result()
+
+    async def _keep(self, partition: int) -> None:
+        pause = _FIRST_PAUSE_S
+        while self.may_own(partition):
+            started = self._clock.monotonic()
+            try:
+                await self.membership.restart(partition)
+                await self._own(partition)
+            except (Retry, Fenced) as error:
+                self.faults += 1
+                self.last_error, self.last_error_ms = str(error), self._clock.now_ms()
+                _log.warning("partition %d given up: %s", partition, error)
+                if self._clock.monotonic() - started > _LONGEST_PAUSE_S:
+                    pause = _FIRST_PAUSE_S
+                await self._clock.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE_S)
+
+    async def _end(self) -> None:
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        self._tasks.clear()
+
+    async def stop(self, within_s: float) -> None:
+        """Let every owner finish its batch; cancel those that need longer."""
+        self._stopping = True
+        await self._announce()
+        if self._tasks:
+            await asyncio.wait(self._tasks.values(), timeout=within_s)

@@ -1,0 +1,58 @@
+"""Keeps a worker's catalog up to date with the definitions database."""
+
+import asyncio
+import logging
+
+from pipeline.catalog import Catalog, applied
+from pipeline.clock import Clock
+from pipeline.errors import DefinitionsUnavailable, Malformed
+from pipeline.stores.definitions import Definitions
+
+_log = logging.getLogger(__name__)
+
+#: Pause between two questions; every worker acts on a change within two seconds.
+POLL_S = 0.5
+
+
+class DefinitionsWatch:
+    """The newest catalog this worker knows; an unreachable database leaves it as it is."""
+
+    def __init__(self, definitions: Definitions, clock: Clock) -> None:
+        self._definitions = definitions
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self.catalog = Catalog()
+        self.last_error = ""
+        self.asked_ms = 0  #: when the database answered last
+
+    async def refresh(self) -> None:
+        """Ask once. Raises `DefinitionsUnavailable`."""
+        async with self._lock:
+            changes = await self._definitions.changed(self.catalog.revision)
+            if changes.rows:
+                self.catalog = applied(self.catalog, changes.revision, changes.rows)
+            self.asked_ms = self._clock.now_ms()
+            self.last_error = ""
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                await self.refresh()
+            except (DefinitionsUnavailable, Malformed) as error:
+                if not self.last_error:
+                    _log.warning("going on with the definitions of revision %d: %s", self.catalog.revision, error)
+                self.last_error = str(error)
+            await self._clock.sleep(POLL_S)
+
+    async def at_least(self, revision: int, within_s: float) -> Catalog:
+        """The catalog, once it has at least that revision; after `within_s` seconds as it is."""
+        deadline = self._clock.monotonic() + within_s
+        while self.catalog.revision < revision and self._clock.monotonic() < deadline:
+            try:
+                await self.refresh()
+            except DefinitionsUnavailable as error:
+                self.last_error = str(error)
+            if self.catalog.revision < revision:
+                await self._clock.sleep(0.05)
+        return self.catalog

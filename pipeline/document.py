@@ -1,0 +1,118 @@
+"""New documents in Tracardi's shape: profiles, aliases, sessions and events."""
+
+from typing import Any
+
+from pipeline import instant
+from pipeline.record import Effect, EventIn, Json, Payload
+
+
+def new_profile(id: str, payload: Payload, now_ms: int) -> Json:
+    """A profile that starts to live with this payload."""
+    born = payload.profile_insert_ms if payload.profile_insert_ms is not None else now_ms
+    ids = [id]
+    if payload.profile is not None and payload.profile != id:
+        ids.append(payload.profile)
+    return {
+        "id": id,
+        "primary_id": payload.profile if payload.static and payload.profile != id else None,
+        "ids": ids,
+        "metadata": {
+            "time": {
+                "insert": instant.to_text(born),
+                "create": instant.to_text(now_ms),
+                "update": None,
+                "visit": {"last": None, "current": None, "count": 0, "tz": None},
+            }
+        },
+        "stats": {"visits": 0, "views": 0, "counters": {}},
+        "traits": {},
+        "segments": [],
+        "interests": {},
+        "consents": {},
+        "active": True,
+        "data": {"anonymous": True},
+    }
+
+
+def alias_document(id: str, to: str, now_ms: int) -> Json:
+    """An id that stands for another profile, and nothing else."""
+    return {"id": id, "merged_into": to, "metadata": {"time": {"update": instant.to_text(now_ms)}}}
+
+
+def new_session(payload: Payload, profile: str, now_ms: int) -> Json:
+    """The part of a session that belongs to this profile."""
+    began = payload.session_insert_ms if payload.session_insert_ms is not None else now_ms
+    text = instant.to_text(began)
+    context = payload.context
+    session: Json = {
+        "id": payload.session,
+        "profile": {"id": profile},
+        "metadata": {
+            "time": {"insert": text, "create": text, "update": text, "duration": 0},
+            "channel": payload.channel or None,
+            "status": "active",
+        },
+        "context": context,
+        "properties": payload.properties,
+    }
+    for name in ("device", "os", "app", "utm"):
+        if isinstance(context.get(name), dict):
+            session[name] = context[name]
+    return session
+
+
+def event_document(event: EventIn, payload: Payload, profile: str | None) -> Json:
+    """A client's event before any mapping."""
+    received = instant.to_text(payload.received_ms)
+    created = received if event.create_ms is None else instant.to_text(event.create_ms)
+    document: dict[str, Any] = {
+        "id": event.id,
+        "type": event.type,
+        "metadata": {
+            "time": {"insert": received, "create": created},
+            "ip": payload.ip or None,
+            "status": "processed",
+            "channel": payload.channel or None,
+            "client": True,
+        },
+        "source": {"id": payload.source},
+        "session": {"id": payload.session},
+        "profile": {"id": profile},
+        "properties": event.properties,
+    }
+    if event.message is not None:
+        document["message_id"] = event.message
+    if payload.profile_less:
+        document["metadata"]["profile_less"] = True
+    context = payload.context
+    if event.context:
+        context = {**context, **event.context}
+    if context:
+        document["context"] = context
+        if isinstance(context.get("utm"), dict):
+            document["utm"] = context["utm"]
+    if payload.headers:
+        document["request"] = {"headers": payload.headers}
+    if event.tags:
+        document["tags"] = {"values": event.tags, "count": len(event.tags)}
+    return document
+
+
+def internal_document(id: str, type: str, effect: Effect, profile: str, properties: Json) -> Json:
+    """An event that Rayfold makes itself, in consequence of a workflow run."""
+    time = instant.to_text(effect.received_ms)
+    return {
+        "id": id,
+        "type": type,
+        "metadata": {
+            "time": {"insert": time, "create": time},
+            "status": "processed",
+            "channel": effect.channel or None,
+            "client": False,
+            "revision": effect.revision,
+        },
+        "source": {"id": effect.source},
+        "session": {"id": effect.session},
+        "profile": {"id": profile},
+        "properties": properties,
+    }

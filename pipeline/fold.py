@@ -1,0 +1,313 @@
+"""The heart: one record of `collected` applied to the hot state, its outcome put into the batch.
+
+Sans I/O. `missing` says what has to be loaded before a record can be applied; `apply` then cannot fail half-way.
+"""
+
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from typing import Any, NamedTuple
+
+import msgspec
+
+from pipeline import identity, instant, operations, visit
+from pipeline.batch import Batch
+from pipeline.catalog import Catalog
+from pipeline.document import alias_document, event_document, internal_document, new_profile, new_session
+from pipeline.envelope import CHANGED, DEPTH_SHIFT, INTERNAL, TRANSIENT, Answer
+from pipeline.hot import Held, Hot
+from pipeline.identity import Kind
+from pipeline.mapping.table import EventType
+from pipeline.operations import FieldError
+from pipeline.record import Alias, Effect, EventIn, Json, Payload, Record
+from pipeline.resolve import Elsewhere, Here, Unknown, follow, resolve
+
+#: Workflow runs that may cause one another in a chain.
+MAX_DEPTH_OF_CAUSATION = 8
+
+#: Source of events that Rayfold makes itself.
+OWN_SOURCE = "@rayfold"
+
+
+class Missing(NamedTuple):
+    """What must be asked of the store first; empty when nothing."""
+
+    profiles: frozenset[str] = frozenset()
+    sessions: frozenset[str] = frozenset()
+    events: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.profiles or self.sessions or self.events)
+
+
+class Fold:
+    """Applies records to one partition's state."""
+
+    def __init__(self, partition: int, partitions: int, hot: Hot, table: Mapping[str, EventType]) -> None:
+        self._partition = partition
+        self._partitions = partitions
+        self.hot = hot
+        self._table = table
+        #: Ids asked of the store for this batch, and whether it has them.
+        self._asked: dict[str, bool] = {}
+
+    def asked(self, ids: Iterable[str], known: frozenset[str]) -> None:
+        """The store's answer about events; good until `forget`."""
+        for id in ids:
+            self._asked[id] = id in known
+
+    def forget(self) -> None:
+        """A new batch: what the store said of events is no longer fresh."""
+        self._asked.clear()
+
+    # ---- what has to be loaded
+
+    def missing(self, record: Record) -> Missing:
+        """What must be loaded before `apply` may be called with this record; changes nothing."""
+        if isinstance(record, Payload):
+            return self._missing_for_payload(record)
+        found = follow(record.profile if isinstance(record, Effect) else record.id, self.hot, *self._place)
+        if isinstance(found, Unknown):
+            return Missing(profiles=frozenset((found.profile,)))
+        return Missing()
+
+    @property
+    def _place(self) -> tuple[int, int]:
+        return self._partition, self._partitions
+
+    def _missing_for_payload(self, payload: Payload) -> Missing:
+        hot = self.hot
+        events = frozenset(
+            event.id
+            for event in payload.events
+            if event.message is not None and not hot.knows(event.id) and event.id not in self._asked
+        )
+        if payload.profile_less:
+            return Missing(events=events)
+        decision = resolve(payload, hot, *self._place)
+        if isinstance(decision, Unknown):
+            return Missing(profiles=frozenset((decision.profile,)), events=events)
+        if isinstance(decision, Elsewhere):
+            return Missing(events=events)
+        session = identity.session_document_id(payload.session, decision.profile)
+        sessions = frozenset() if hot.get(session) is not None else frozenset((session,))
+        return Missing(sessions=sessions, events=events)
+
+    # ---- application
+
+    def apply(self, record: Record, api: bool, catalog: Catalog, batch: Batch) -> None:
+        """Fold one record in. `missing(record)` must be empty. `api`: appended by the API, not by another stage."""
+        if isinstance(record, Payload):
+            self._payload(record, api, catalog, batch)
+        elif isinstance(record, Effect):
+            self._effect(record, catalog, batch)
+        else:
+            self._alias(record, batch)
+
+    def _payload(self, payload: Payload, api: bool, catalog: Catalog, batch: Batch) -> None:
+        totals = batch.totals
+        if api:
+            totals.accepted += len(payload.events)
+        else:
+            totals.taken += len(payload.events)
+        fresh, repeated = self._fresh(payload.events)
+        totals.duplicate += len(repeated)
+        if not fresh:
+            self._answer_repeat(payload, batch)
+            return
+        self.hot.remember((event.id for event in fresh), batch.sequence)
+        if payload.profile_less:
+            self._events(payload, fresh, None, None, 0, catalog, batch)
+            self._answer(payload, None, fresh, repeated, batch)
+            return
+        decision = resolve(payload, self.hot, *self._place)
+        assert not isinstance(decision, Unknown), "missing() was not empty"
+        if decision.alias is not None:
+            self._write_alias(*decision.alias, payload.received_ms, batch)
+        if isinstance(decision, Elsewhere):
+            totals.forwarded += len(fresh)
+            forwarded = msgspec.structs.replace(payload, target=decision.profile, events=fresh)
+            batch.send(decision.profile, len(fresh), forwarded)
+            if payload.task:
+                batch.answer(Answer(task=payload.task, forwarded_to=decision.profile))
+            return
+        self._here(payload, fresh, decision.profile, catalog, batch)
+        self._answer(payload, decision.profile, fresh, repeated, batch)
+
+    def _fresh(self, events: list[EventIn]) -> tuple[list[EventIn], list[EventIn]]:
+        fresh: list[EventIn] = []
+        repeated: list[EventIn] = []
+        own: set[str] = set()
+        for event in events:
+            known = event.id in own or self.hot.knows(event.id)
+            if not known and event.message is not None:
+                known = self._asked[event.id]
+            (repeated if known else fresh).append(event)
+            own.add(event.id)
+        return fresh, repeated
+
+    def _here(self, payload: Payload, events: list[EventIn], id: str, catalog: Catalog, batch: Batch) -> None:
+        now = payload.received_ms
+        profile = self.hot.get(id)
+        assert profile is not None
+        flags = 0
+        body = profile.body
+        if body is None:
+            body = new_profile(id, payload, now)
+            flags = CHANGED
+        elif not payload.save_profile:
+            body = deepcopy(body)
+        if payload.save_profile:
+            profile.body = body
+            batch.profile(id, profile)
+        session_body = None
+        if payload.save_session:
+            session_id = identity.session_document_id(payload.session, id)
+            session = self.hot.get(session_id)
+            assert session is not None
+            if session.body is None:
+                session.body = new_session(payload, id, now)
+                visit.begin(body, payload.context, now)
+                flags = CHANGED
+                self._link(payload, id, batch)
+            visit.touch(session.body, now)
+            batch.session(session_id, session)
+            session_body = session.body
+        for other in payload.ids:
+            if other not in body["ids"]:
+                body["ids"].append(other)
+                flags = CHANGED
+        self._events(payload, events, body, session_body, flags, catalog, batch)
+        body["metadata"]["time"]["update"] = instant.to_text(now)
+
+    def _link(self, payload: Payload, profile: str, batch: Batch) -> None:
+        """Tell the session's own partition whose it is, so that the session alone finds the profile."""
+        if payload.artificial:
+            return
+        minted = identity.mint(Kind.SESSION, payload.session)
+        if minted != profile and payload.target != minted and payload.profile is not None:
+            batch.send(minted, 0, Alias(id=minted, to=profile, received_ms=payload.received_ms))
+
+    def _events(
+        self,
+        payload: Payload,
+        events: list[EventIn],
+        profile: Json | None,
+        session: Json | None,
+        flags: int,
+        catalog: Catalog,
+        batch: Batch,
+    ) -> None:
+        """Map every event, then freeze the profile once for those that somebody asks for."""
+        documents = []
+        watched = False
+        for event in events:
+            document = event_document(event, payload, profile and profile["id"])
+            mapping = self._table.get(event.type)
+            if mapping is not None:
+                errors = mapping.fold(event.properties, document, profile)
+                if mapping.changes_profile:
+                    flags |= CHANGED
+                if errors:
+                    document["errors"] = [{"field": error.path, "reason": error.reason} for error in errors]
+            watched = watched or catalog.watches(payload.source, event.type)
+            documents.append(document)
+        view = batch.view(profile, session) if watched else -1
+        if not payload.save_events:
+            flags |= TRANSIENT
+            batch.totals.not_stored += len(events)
+            for event in events:
+                batch.receipt(event.id, _receipt(event, payload))
+        for document in documents:
+            type = document["type"]
+            seen = view if watched and catalog.watches(payload.source, type) else -1
+            batch.event(document, type, payload.source, profile and profile["id"], flags, seen)
+
+    # ---- commands
+
+    def _alias(self, command: Alias, batch: Batch) -> None:
+        """A session id that never lived becomes an alias; whatever lives, or is an alias already, stays as it is."""
+        held = self.hot.get(command.id)
+        assert held is not None
+        if held.body is None and held.version == 0 and command.id != command.to:
+            self._write_alias(command.id, command.to, command.received_ms, batch)
+
+    def _write_alias(self, id: str, to: str, now_ms: int, batch: Batch) -> None:
+        held = self.hot.get(id)
+        assert held is not None
+        held.body = alias_document(id, to, now_ms)
+        batch.profile(id, held)
+
+    def _effect(self, effect: Effect, catalog: Catalog, batch: Batch) -> None:
+        found = follow(effect.profile, self.hot, *self._place)
+        assert not isinstance(found, Unknown), "missing() was not empty"
+        if isinstance(found, Elsewhere):
+            batch.send(found.profile, 0, msgspec.structs.replace(effect, profile=found.profile))
+            return
+        held = self.hot.get(found.profile)
+        assert held is not None
+        if held.body is None or effect.depth > MAX_DEPTH_OF_CAUSATION:
+            batch.totals.refused += 1
+            return
+        self._change(effect, found, held, catalog, batch)
+
+    def _change(self, effect: Effect, found: Here, held: Held, catalog: Catalog, batch: Batch) -> None:
+        body = held.body
+        assert body is not None
+        batch.profile(found.profile, held)
+        flags = INTERNAL | CHANGED | effect.depth << DEPTH_SHIFT
+        errors: list[FieldError] = operations.apply(body, effect.operations)
+        properties: Json = {"workflow": effect.workflow, "run": effect.run, "cause": effect.cause}
+        properties["operations"] = effect.operations
+        document = internal_document(effect.id, "profile-changed", effect, found.profile, properties)
+        if errors:
+            document["errors"] = [{"field": error.path, "reason": error.reason} for error in errors]
+        own = [(document, OWN_SOURCE)]
+        for index, (type, given) in enumerate(effect.emitted):
+            id = identity.event_id(OWN_SOURCE, f"{effect.id}:{index}")
+            emitted = internal_document(id, type, effect, found.profile, given)
+            mapping = self._table.get(type)
+            if mapping is not None:
+                mapping.fold(given, emitted, body)
+            own.append((emitted, effect.source))
+        body["metadata"]["time"]["update"] = instant.to_text(effect.received_ms)
+        batch.totals.internal += len(own)
+        watched = any(catalog.watches(source, one["type"]) for one, source in own[1:])
+        view = batch.view(body, None) if watched else -1
+        for one, source in own:
+            seen = view if source != OWN_SOURCE and catalog.watches(source, one["type"]) else -1
+            batch.event(one, one["type"], source, found.profile, flags, seen)
+
+    # ---- answers for ?wait=
+
+    def _answer(
+        self, payload: Payload, profile: str | None, fresh: list[EventIn], repeated: list[EventIn], batch: Batch
+    ) -> None:
+        if payload.task:
+            batch.answer(
+                Answer(
+                    task=payload.task,
+                    profile=profile if payload.save_profile else None,
+                    session=payload.session if payload.save_session else None,
+                    events=[event.message or event.id for event in fresh],
+                    duplicates=[event.message or event.id for event in repeated],
+                )
+            )
+
+    def _answer_repeat(self, payload: Payload, batch: Batch) -> None:
+        if not payload.task:
+            return
+        profile = None
+        if not payload.profile_less:
+            decision = resolve(payload, self.hot, *self._place)
+            profile = decision.profile
+        self._answer(payload, profile, [], payload.events, batch)
+
+
+def _receipt(event: EventIn, payload: Payload) -> dict[str, Any]:
+    return {
+        "id": event.id,
+        "outcome": "not_stored",
+        "type": event.type,
+        "source": payload.source,
+        "time": instant.to_text(payload.received_ms),
+    }

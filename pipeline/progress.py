@@ -1,0 +1,40 @@
+"""Resume point and totals of a reader without a topic of its own: one document per (group, partition)."""
+
+import msgspec
+
+from pipeline import envelope
+from pipeline.log.port import BEGINNING, Position
+from pipeline.stores.documents import Document, Documents
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything up to `position` (the envelope with `sequence`) is done and counted."""
+
+    group: str
+    partition: int
+    position: Position = BEGINNING
+    sequence: int = 0
+    time_ms: int = 0
+    due: int = 0
+    delivered: int = 0
+    dead: int = 0
+
+
+_decode = msgspec.json.Decoder(Progress).decode
+
+
+def document_id(group: str, partition: int) -> str:
+    return f"{group}:{partition}"
+
+
+async def load(documents: Documents, group: str, partition: int) -> Progress:
+    """As saved last; a fresh one when there is none."""
+    id = document_id(group, partition)
+    found = await documents.load("progress", [id])
+    return _decode(found[id].body) if id in found else Progress(group=group, partition=partition)
+
+
+async def save(documents: Documents, progress: Progress) -> None:
+    """Its version is the envelope's sequence: an owner that woke up late changes nothing."""
+    id = document_id(progress.group, progress.partition)
+    await documents.save([Document("progress", id, progress.sequence, envelope.encode(progress))])

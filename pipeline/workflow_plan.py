@@ -1,0 +1,97 @@
+"""Which workflows an event starts, and what a finished run becomes: a record, and an effect on the profile. Sans I/O."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from pipeline import identity
+from pipeline.catalog import Catalog
+from pipeline.definition import Rule
+from pipeline.envelope import DEPTH_SHIFT, INTERNAL, Entry
+from pipeline.record import Effect
+from pipeline.workflow.flow import Flow, Run, compile_workflow
+
+
+class Plan:
+    """The enabled rules and their compiled workflows at one revision."""
+
+    def __init__(self, catalog: Catalog, now: Callable[[], datetime]) -> None:
+        self.revision = catalog.revision
+        self._rules = [rule for _, rule in sorted(catalog.rules.items()) if rule.enabled]
+        self._flows: Mapping[str, Flow] = {
+            id: compile_workflow(workflow, now)
+            for id, workflow in catalog.workflows.items()
+            if workflow.enabled and any(rule.workflow == id for rule in self._rules)
+        }
+
+    def due(self, entry: Entry) -> list[tuple[Rule, Flow]]:
+        """The workflows this event starts, in the order of their rules' ids; each workflow once."""
+        if entry.view < 0:
+            return []
+        found: dict[str, tuple[Rule, Flow]] = {}
+        for rule in self._rules:
+            if rule.source in (None, entry.source) and rule.event_type in (None, entry.type):
+                flow = self._flows.get(rule.workflow)
+                if flow is not None:
+                    found.setdefault(rule.workflow, (rule, flow))
+        return list(found.values())
+
+    def wants(self, pairs: list[tuple[str, str]]) -> bool:
+        """Whether any (source, type) of an envelope can start a workflow."""
+        return any(
+            rule.source in (None, source) and rule.event_type in (None, type)
+            for rule in self._rules
+            for source, type in pairs
+        )
+
+
+def run_id(workflow: str, event: str) -> str:
+    """The same each time this event is brought to this workflow."""
+    return identity.event_id("@workflow", f"{workflow}:{event}")
+
+
+def effect_of(run: Run, id: str, workflow: str, revision: int, entry: Entry, event: Mapping[str, Any], now_ms: int) -> Effect | None:
+    """The command that carries the run's changes back to the profile; None when it changes nothing."""
+    if entry.profile is None or not (run.operations or run.emitted):
+        return None
+    session = event.get("session") or {}
+    return Effect(
+        id=id,
+        profile=entry.profile,
+        received_ms=now_ms,
+        revision=revision,
+        workflow=workflow,
+        run=id,
+        cause=entry.id,
+        depth=depth_of(entry) + 1,
+        source=entry.source,
+        session=session.get("id"),
+        channel=event.get("metadata", {}).get("channel") or "",
+        operations=[list(operation) for operation in run.operations],
+        emitted=[(one.type, dict(one.properties)) for one in run.emitted],
+    )
+
+
+def depth_of(entry: Entry) -> int:
+    """How many runs led to this event."""
+    return entry.flags >> DEPTH_SHIFT if entry.flags & INTERNAL else 0
+
+
+def record_of(run: Run, id: str, rule: Rule, entry: Entry, revision: int, time: str) -> dict[str, Any]:
+    """What is kept of a run."""
+    return {
+        "id": id,
+        "workflow": rule.workflow,
+        "rule": rule.id,
+        "event": entry.id,
+        "type": entry.type,
+        "source": entry.source,
+        "profile": entry.profile,
+        "state": run.state,
+        "error": run.error,
+        "revision": revision,
+        "time": time,
+        "trace": [list(step) for step in run.trace],
+        "operations": [list(operation) for operation in run.operations],
+        "emitted": [one.type for one in run.emitted],
+    }

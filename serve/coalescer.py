@@ -1,0 +1,90 @@
+"""Turns many requests into few appends: one in flight per partition, what arrives meanwhile is the next envelope."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from pipeline import envelope, identity
+from pipeline.errors import Retry
+from pipeline.intake import Accepted
+from pipeline.log.port import Log
+
+TOPIC = "collected"
+
+#: Bytes of records waiting for their append in this process; more is answered 429.
+MAX_PENDING_BYTES = 64_000_000
+
+#: An envelope takes records up to this size, so that it fits the broker (5 MB).
+_MAX_ENVELOPE_BYTES = 2_000_000
+
+
+class Overloaded(Retry):
+    """More is waiting to be appended than memory may hold; slow down."""
+
+
+class _Pending(NamedTuple):
+    record: bytes
+    events: int
+    done: asyncio.Future[None]
+
+
+class Coalescer:
+    """Appends accepted payloads to `collected`."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._pending: list[list[_Pending]] = [[] for _ in range(log.partitions)]
+        self._senders: list[asyncio.Task[None] | None] = [None] * log.partitions
+        self._pending_bytes = 0
+
+    async def append(self, payloads: Sequence[Accepted]) -> None:
+        """Durable on return, all of them. Raises `LogUnavailable` (some may be stored) or `Overloaded` (none is)."""
+        size = sum(len(one.record) for one in payloads)
+        if self._pending_bytes + size > MAX_PENDING_BYTES and self._pending_bytes:
+            raise Overloaded("too much is waiting for the log; send again a little later")
+        self._pending_bytes += size
+        loop = asyncio.get_running_loop()
+        waiting = []
+        for one in payloads:
+            partition = identity.partition(one.partition_key, self._log.partitions)
+            done = loop.create_future()
+            waiting.append(done)
+            self._pending[partition].append(_Pending(one.record, one.events, done))
+            if self._senders[partition] is None:
+                self._senders[partition] = asyncio.create_task(self._send(partition), name=f"append to {partition}")
+        try:
+            if len(waiting) == 1:
+                await waiting[0]
+            else:
+                for failure in await asyncio.gather(*waiting, return_exceptions=True):
+                    if isinstance(failure, BaseException):
+                        raise failure
+        finally:
+            self._pending_bytes -= size
+
+    async def _send(self, partition: int) -> None:
+        queue = self._pending[partition]
+        while queue:
+            taken = _take(queue)
+            try:
+                data = envelope.collected([one.record for one in taken], [one.events for one in taken])
+                await self._log.append(TOPIC, partition, data, sum(one.events for one in taken))
+            except Retry as error:
+                for one in taken:
+                    if not one.done.done():
+                        one.done.set_exception(error)
+            else:
+                for one in taken:
+                    if not one.done.done():
+                        one.done.set_result(None)
+        self._senders[partition] = None
+
+
+def _take(queue: list[_Pending]) -> list[_Pending]:
+    size = count = 0
+    while count < len(queue) and (not count or size + len(queue[count].record) <= _MAX_ENVELOPE_BYTES):
+        size += len(queue[count].record)
+        count += 1
+    taken = queue[:count]
+    del queue[:count]
+    return taken

@@ -1,0 +1,104 @@
+"""Definitions over HTTP: list, read, create or replace, delete."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from pipeline import definition, envelope
+from pipeline.definition import Destination, Workflow
+from pipeline.delivery import Selection
+from pipeline.errors import Malformed, NotFound
+from pipeline.ports import Ports
+from pipeline.reference import compile_template
+from pipeline.workflow.flow import compile_workflow
+from serve.body import read_body
+from serve.errors import json_response
+
+_MAX_BODY_BYTES = 1_000_000
+
+
+def group_of(destination: str) -> str:
+    """The group on `processed` that reads for a destination."""
+    return f"dest.{destination}"
+
+
+def definitions_routes(ports: Ports) -> APIRouter:
+    """Routes under the private API's root."""
+    router = APIRouter(tags=["definitions"])
+    kinds = "|".join(definition.KINDS)
+
+    def now() -> datetime:
+        return datetime.fromtimestamp(ports.clock.now_ms() / 1000, UTC)
+
+    @router.get("/{kind}", include_in_schema=True)
+    async def list_definitions(kind: str, limit: int = 1000, cursor: str = "") -> Response:
+        """All definitions of a kind (sources, destinations, workflows, rules) by id."""
+        _known(kind, kinds)
+        rows = await ports.definitions.list(kind, after=cursor, limit=max(1, min(limit, 1000)))
+        items = [msgspec.Raw(row.body) for row in rows]
+        more = rows[-1].id if len(rows) == limit else ""
+        return json_response({"total": len(items), "items": items, "cursor": more})
+
+    @router.get("/{kind}/{id}")
+    async def get_definition(kind: str, id: str) -> Response:
+        """One definition."""
+        _known(kind, kinds)
+        row = await ports.definitions.get(kind, id)
+        if row is None or row.deleted:
+            raise NotFound(f"there is no {kind[:-1]} {id!r}")
+        return json_response(msgspec.Raw(row.body))
+
+    @router.put("/{kind}/{id}")
+    async def put_definition(kind: str, id: str, request: Request) -> Response:
+        """Create or replace; every worker acts on it within two seconds."""
+        _known(kind, kinds)
+        body = with_id(await read_body(request, _MAX_BODY_BYTES), id)
+        _check(definition.parse(kind, body), now)
+        if kind == "destinations":
+            # before the answer: exactly the events after it are due
+            await ports.log.create_group("processed", group_of(id), "end")
+        revision = await ports.definitions.put(kind, id, body)
+        return json_response({"id": id, "revision": revision})
+
+    @router.delete("/{kind}/{id}")
+    async def delete_definition(kind: str, id: str) -> Response:
+        """Delete; a destination's cursor goes with it."""
+        _known(kind, kinds)
+        revision = await ports.definitions.delete(kind, id)
+        if kind == "destinations":
+            await ports.log.drop_group("processed", group_of(id))
+        return json_response({"id": id, "revision": revision})
+
+    return router
+
+
+def _known(kind: str, kinds: str) -> None:
+    if kind not in definition.KINDS:
+        raise NotFound(f"there are no {kind[:64]!r}; definitions are {kinds.replace('|', ', ')}")
+
+
+def with_id(body: bytes, id: str) -> bytes:
+    """The same object with the URL's id in it. Raises `Malformed` when it names another one."""
+    try:
+        value: Any = envelope.decode_object(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Malformed(f"this is not a JSON object: {error}") from error
+    if value.setdefault("id", id) != id:
+        raise Malformed(f"the body says {value['id']!r}, the address says {id!r}", "id")
+    return envelope.encode(value)
+
+
+def _check(value: object, now: Callable[[], datetime]) -> None:
+    """Compile what will be compiled by the workers, so that a mistake is answered here."""
+    if isinstance(value, Destination):
+        Selection(value, now)
+        if value.mapping:
+            compile_template(value.mapping)
+        if not value.settings.url.startswith(("http://", "https://")):
+            raise Malformed("expected an http:// or https:// address", "settings.url")
+    elif isinstance(value, Workflow):
+        compile_workflow(value, now)

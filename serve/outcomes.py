@@ -1,0 +1,84 @@
+"""For ``?wait=``: follows `processed` while somebody waits and hands each payload's outcome to its request."""
+
+import asyncio
+from typing import NamedTuple
+
+from pipeline import envelope
+from pipeline.clock import Clock
+from pipeline.envelope import Answer, ProcessedHeader
+from pipeline.errors import LogUnavailable
+from pipeline.log.port import BEGINNING, Log, Position
+
+TOPIC = "processed"
+STORE_GROUP = "store"
+
+_READ_BYTES = 1_000_000
+_LOOK_S = 0.2
+_PAUSE_S = 0.02
+
+
+class Outcome(NamedTuple):
+    """Where a payload's answer lies."""
+
+    answer: Answer
+    partition: int
+    position: Position
+
+
+class Outcomes:
+    """One tail over all partitions, running only while there are waiters."""
+
+    def __init__(self, log: Log, clock: Clock) -> None:
+        self._log = log
+        self._clock = clock
+        self._waiters: dict[str, asyncio.Future[Outcome]] = {}
+        self._tail: asyncio.Task[None] | None = None
+        self._ready = asyncio.Event()
+
+    async def expect(self, task: str) -> asyncio.Future[Outcome]:
+        """Call before the payload is appended; `forget` must follow."""
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._waiters[task] = future
+        if self._tail is None:
+            self._ready.clear()
+            self._tail = asyncio.create_task(self._follow(), name="outcomes")
+        await self._ready.wait()
+        return future
+
+    def forget(self, task: str) -> None:
+        """Nobody waits for this payload any more."""
+        self._waiters.pop(task, None)
+
+    async def stored(self, outcome: Outcome) -> None:
+        """Return once the batcher has saved everything up to the outcome."""
+        while await self._log.committed(TOPIC, outcome.partition, STORE_GROUP) < outcome.position:
+            await self._clock.sleep(_PAUSE_S)
+
+    async def _follow(self) -> None:
+        try:
+            positions: list[Position] = []
+            for partition in range(self._log.partitions):
+                last = await self._log.last(TOPIC, partition)
+                positions.append(last.position if last is not None else BEGINNING)
+            self._ready.set()
+            while self._waiters:
+                for partition in range(self._log.partitions):
+                    positions[partition] = await self._read(partition, positions[partition])
+                await self._log.wait(TOPIC, _LOOK_S)
+        except LogUnavailable as error:
+            for future in self._waiters.values():
+                if not future.done():
+                    future.set_exception(error)
+        finally:
+            self._tail = None
+            self._ready.set()
+
+    async def _read(self, partition: int, position: Position) -> Position:
+        for message in await self._log.read(TOPIC, partition, position, _READ_BYTES):
+            position = message.position
+            header: ProcessedHeader = envelope.decode_processed_header(message.data)
+            for answer in header.answers:
+                future = self._waiters.get(answer.task)
+                if future is not None and not answer.forwarded_to and not future.done():
+                    future.set_result(Outcome(answer, partition, position))
+        return position

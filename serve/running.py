@@ -1,0 +1,128 @@
+"""How the installation is doing: status, account and metrics, from durable facts and heartbeats."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import msgspec
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from pipeline import account, instant
+from pipeline.account import Account
+from pipeline.definitions_watch import DefinitionsWatch
+from pipeline.errors import LogUnavailable
+from pipeline.ports import Ports
+from serve import exposition
+from serve.errors import json_response
+
+#: A worker whose heartbeat is older is not counted as alive.
+_ALIVE_MS = 7_000
+
+#: The account is drawn up again while events cross partitions under it.
+_TRIES = 10
+_PAUSE_S = 0.05
+
+
+class StageFacts(NamedTuple):
+    """One row of the topology, as the status shows it."""
+
+    name: str
+    topic: str
+    groups: tuple[str, ...]  #: a name ending in ``.`` stands for all groups that begin so
+
+
+#: What Serve says of its deployments: stage → workers wanted, and restarts seen.
+Wanted = Callable[[], Awaitable[Mapping[str, Mapping[str, int]]]]
+
+
+class Running:
+    """Answers questions about the whole installation."""
+
+    def __init__(
+        self, ports: Ports, watch: DefinitionsWatch, stages: Sequence[StageFacts], facts: Mapping[str, Any], wanted: Wanted
+    ) -> None:
+        self._ports = ports
+        self._watch = watch
+        self._stages = stages
+        self._facts = facts
+        self._wanted = wanted
+
+    async def status(self) -> dict[str, Any]:
+        """Per stage: workers wanted and alive, partitions, counters, backlog, lag, restarts, last error."""
+        now = self._ports.clock.now_ms()
+        beats = await self._ports.definitions.heartbeats()
+        wanted = await self._wanted()
+        stages = {}
+        for stage in self._stages:
+            rows = [
+                msgspec.json.decode(beat.body)
+                for beat in beats
+                if beat.stage == stage.name and now - beat.time_ms <= _ALIVE_MS
+            ]
+            stages[stage.name] = {**_summed(rows), **wanted.get(stage.name, {}), **await self._backlog(stage)}
+        return {**self._facts, "revision": self._watch.catalog.revision, "stages": stages}
+
+    async def _backlog(self, stage: StageFacts) -> dict[str, Any]:
+        records, seconds = 0, 0.0
+        try:
+            for group in await self._ports.log.groups(stage.topic):
+                if group in stage.groups or any(one.endswith(".") and group.startswith(one) for one in stage.groups):
+                    backlog = await self._ports.log.backlog(stage.topic, group)
+                    records += backlog.records
+                    seconds = max(seconds, backlog.seconds)
+        except LogUnavailable as error:
+            return {"backlog": None, "lag_seconds": None, "last_error": str(error)}
+        return {"backlog": records, "lag_seconds": round(seconds, 3)}
+
+    async def account(self, *, verify: bool) -> Account:
+        """The account; drawn up anew a few times while something is on its way between partitions."""
+        for _ in range(_TRIES):
+            taken = await account.take(
+                self._ports.log, self._ports.documents, self._watch.catalog, self._now, verify=verify
+            )
+            if taken.balanced and taken.verified is not False:
+                break
+            await self._ports.clock.sleep(_PAUSE_S)
+        return taken
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._ports.clock.now_ms() / 1000, UTC)
+
+    async def metrics(self, request: Request) -> Response:
+        """Prometheus text."""
+        text = exposition.render(await self.status())
+        return Response(text, media_type=exposition.MEDIA_TYPE)
+
+
+def _summed(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    failing = [row for row in rows if row["last_error"]]
+    newest = max(failing, key=lambda row: int(row["last_error_ms"]), default=None)
+    return {
+        "alive": len(rows),
+        "wanted": len(rows),
+        "restarts": 0,
+        "partitions": sorted({partition for row in rows for partition in row["partitions"]}),
+        **{name: sum(row[name] for row in rows) for name in ("received", "handled", "failed", "dead")},
+        "last_error": newest["last_error"] if newest else "",
+        "last_error_time": instant.to_text(newest["last_error_ms"]) if newest else None,
+        "workers": [{name: row[name] for name in ("worker", "node", "pid", "partitions")} for row in rows],
+    }
+
+
+def running_routes(running: Running) -> APIRouter:
+    """Routes under the private API's root."""
+    router = APIRouter(tags=["running"])
+
+    @router.get("/status")
+    async def status() -> Response:
+        """Every stage: workers, partitions, counters, backlog, lag, last error."""
+        return json_response(await running.status())
+
+    @router.get("/account")
+    async def get_account(verify: bool = False) -> Response:
+        """What became of every event; with `verify` the documents are counted too."""
+        return json_response(await running.account(verify=verify))
+
+    router.add_api_route("/metrics", running.metrics, methods=["GET"], response_class=Response)
+    return router
