@@ -1,0 +1,59 @@
+"""A small file beside a topic: lock of its writers, count of its appends, pid of the last writer."""
+
+import fcntl
+import mmap
+import os
+from pathlib import Path
+from types import TracebackType
+
+_SIZE_BYTES = 4096
+_COUNT = slice(0, 8)
+_PID = slice(8, 16)
+
+#: Written to wake inotify watchers: a change through the memory map alone would not.
+_TOUCH_OFFSET = 64
+
+
+class CounterFile:
+    """Use as a context manager to hold the lock. The kernel releases the lock of a killed process.
+
+    A child made by `os.fork()` without exec would keep it: spawn, never fork.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if os.fstat(self._fd).st_size < _SIZE_BYTES:
+            os.ftruncate(self._fd, _SIZE_BYTES)
+        self._map = mmap.mmap(self._fd, _SIZE_BYTES)
+
+    def __enter__(self) -> None:
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        self._map[_PID] = os.getpid().to_bytes(8, "little")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    @property
+    def count(self) -> int:
+        """Appends so far; a hint only: it may be ahead of what a reader finds, never behind for long."""
+        return int.from_bytes(self._map[_COUNT], "little")
+
+    @property
+    def holder(self) -> int:
+        """Process id of whoever took the lock last."""
+        return int.from_bytes(self._map[_PID], "little")
+
+    def bump(self) -> None:
+        """Count one more append. Only while holding the lock."""
+        self._map[_COUNT] = (self.count + 1).to_bytes(8, "little")
+
+    def touch(self) -> None:
+        """Wake everyone who watches the file."""
+        os.pwrite(self._fd, b"x", _TOUCH_OFFSET)
+
+    def close(self) -> None:
+        self._map.close()
+        os.close(self._fd)

@@ -1,0 +1,148 @@
+"""The embedded log: one SQLite file per topic, any number of processes on one machine, no server."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote, unquote
+
+from pipeline.clock import Clock
+from pipeline.errors import NotFound
+from pipeline.log.cursor_file import CursorFile
+from pipeline.log.group_commit import GroupCommit
+from pipeline.log.port import BEGINNING, Backlog, Message, Position
+from pipeline.log.sqlite_membership import SqliteMembership
+from pipeline.log.sqlite_topic import Item, Topic
+from pipeline.log.watch import Watch
+
+_CURSOR = ".cursor"
+
+TOPICS = ("collected", "processed", "runs")
+
+
+class SqliteWriter:
+    """See `pipeline.log.port.Writer`."""
+
+    def __init__(self, log: "SqliteLog", topic: str, partition: int, epoch: int) -> None:
+        self._log = log
+        self._topic = topic
+        self._partition = partition
+        self._epoch = epoch
+
+    async def append(self, data: bytes, records: int) -> Position:
+        return await self._log.commit(self._topic, self._partition, self._epoch, data, records)
+
+
+class SqliteLog:
+    """See `pipeline.log.port.Log`. Made by `open`."""
+
+    def __init__(self, folder: Path, partitions: int, clock: Clock, topics: Sequence[str]) -> None:
+        self._folder = folder
+        self._partitions = partitions
+        self._clock = clock
+        self._topics = {name: Topic(folder / f"{name}.db", partitions) for name in topics}
+        self._commits = {name: GroupCommit(topic) for name, topic in self._topics.items()}
+        self._watch = Watch([topic.counter for topic in self._topics.values()])
+        self._seen = dict.fromkeys(topics, -1)
+        self._cursors: dict[tuple[str, str], CursorFile] = {}
+
+    @classmethod
+    async def open(
+        cls, folder: Path, partitions: int, clock: Clock, topics: Sequence[str] = TOPICS
+    ) -> "SqliteLog":
+        """Open or create. Raises `Misconfigured` for another partition count, `UnknownFormat` for a newer format."""
+        await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True, exist_ok=True)
+        return cls(folder, partitions, clock, topics)
+
+    @property
+    def partitions(self) -> int:
+        return self._partitions
+
+    async def append(self, topic: str, partition: int, data: bytes, records: int) -> Position:
+        return await self.commit(topic, partition, None, data, records)
+
+    async def commit(self, topic: str, partition: int, epoch: int | None, data: bytes, records: int) -> Position:
+        """Append by a fenced writer (with its epoch) or by one of many (None)."""
+        return await self._commits[topic].append(Item(partition, epoch, records, self._clock.now_ms(), data))
+
+    async def exclusive(self, topic: str, partition: int) -> SqliteWriter:
+        epoch = await self._commits[topic].call(lambda: self._topics[topic].raise_epoch(partition))
+        return SqliteWriter(self, topic, partition, epoch)
+
+    async def join(self, topic: str, group: str, worker: str) -> SqliteMembership:
+        await self.create_group(topic, group, "start")
+        members = self._file(topic, group, ".members")
+        return SqliteMembership(self._topics[topic], self._watch, self._file(topic, group, _CURSOR), members, worker)
+
+    def _file(self, topic: str, group: str, suffix: str) -> Path:
+        return self._folder / f"{topic}@{quote(group, safe='')}{suffix}"
+
+    async def create_group(self, topic: str, group: str, at: Literal["start", "end"]) -> None:
+        ends = [self._topics[topic].end(p) if at == "end" else 0 for p in range(self._partitions)]
+        CursorFile.create(self._file(topic, group, _CURSOR), ends)
+
+    async def drop_group(self, topic: str, group: str) -> None:
+        self._file(topic, group, _CURSOR).unlink(missing_ok=True)
+        cursor = self._cursors.pop((topic, group), None)
+        if cursor is not None:
+            cursor.close()
+
+    async def groups(self, topic: str) -> Sequence[str]:
+        names = (path.name for path in self._folder.glob(f"{topic}@*{_CURSOR}"))
+        return sorted(unquote(name.removeprefix(f"{topic}@").removesuffix(_CURSOR)) for name in names)
+
+    async def read(
+        self, topic: str, partition: int, after: Position, max_bytes: int, *, inclusive: bool = False
+    ) -> Sequence[Message]:
+        return self._topics[topic].read(partition, after, max_bytes, inclusive)
+
+    async def wait(self, topic: str, timeout_s: float) -> None:
+        self._seen[topic] = await self._watch.wait(self._topics[topic].counter, self._seen[topic], timeout_s)
+
+    async def last(self, topic: str, partition: int) -> Message | None:
+        return self._topics[topic].last(partition)
+
+    async def committed(self, topic: str, partition: int, group: str) -> Position:
+        sequence = self._committed(topic, group, partition)
+        return Position(0, sequence) if sequence else BEGINNING
+
+    def _committed(self, topic: str, group: str, partition: int) -> int:
+        """Of the group as it is now: one that was dropped and made again has another file."""
+        path = self._file(topic, group, _CURSOR)
+        key = (topic, group)
+        cursor = self._cursors.get(key)
+        try:
+            if cursor is None or path.stat().st_ino != cursor.inode:
+                cursor = self._cursors[key] = CursorFile(path, self._partitions)
+        except FileNotFoundError:
+            return 0
+        return cursor.get(partition)
+
+    async def backlog(self, topic: str, group: str) -> Backlog:
+        if not self._file(topic, group, _CURSOR).exists():
+            raise NotFound(f"topic {topic} has no group {group!r}")
+        now = self._clock.now_ms()
+        parts = [
+            self._topics[topic].backlog(partition, self._committed(topic, group, partition), now)
+            for partition in range(self._partitions)
+        ]
+        return Backlog(sum(part.records for part in parts), max(part.seconds for part in parts))
+
+    async def trim(self, topic: str, older_than_ms: int) -> int:
+        groups = await self.groups(topic)
+        floors = {
+            partition: min(
+                (self._committed(topic, group, partition) for group in groups), default=self._topics[topic].end(partition)
+            )
+            for partition in range(self._partitions)
+        }
+        return await self._commits[topic].call(lambda: self._topics[topic].trim(floors, older_than_ms))
+
+    async def close(self) -> None:
+        for commits in self._commits.values():
+            await commits.close()
+        self._watch.close()
+        for cursor in self._cursors.values():
+            cursor.close()
+        for topic in self._topics.values():
+            topic.close()

@@ -1,0 +1,81 @@
+"""A worker's membership in a group of an embedded topic."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.log.cursor_file import CursorFile
+from pipeline.log.members import RENEW_S, Member, alive
+from pipeline.log.port import Message, Position
+from pipeline.log.sqlite_topic import Topic, sequence_of
+from pipeline.log.watch import Watch
+
+#: How long an assignment read from the members' folder is believed.
+_BELIEVE_S = 0.2
+
+
+class SqliteMembership:
+    """See `pipeline.log.port.Membership`."""
+
+    def __init__(self, topic: Topic, watch: Watch, cursor: Path, members: Path, worker: str) -> None:
+        self._topic = topic
+        self._watch = watch
+        self._cursor = CursorFile(cursor, topic.partitions)
+        self._folder = members
+        self._worker = worker
+        self._member = Member(members, worker)
+        self._next: dict[int, int] = {}
+        self._seen = -1
+        self._held: frozenset[int] = frozenset()
+        self._announced: frozenset[int] = frozenset()
+        self._looked = float("-inf")
+        self._renewal = asyncio.create_task(self._renew(), name=f"lease of {worker}")
+
+    async def _renew(self) -> None:
+        while True:
+            self._member.renew()
+            await asyncio.sleep(RENEW_S)
+
+    @property
+    def held(self) -> frozenset[int]:
+        now = time.monotonic()
+        if now - self._looked > _BELIEVE_S:
+            self._looked = now
+            workers = alive(self._folder)
+            if self._worker in workers:
+                place, count = workers.index(self._worker), len(workers)
+                self._held = frozenset(p for p in range(self._topic.partitions) if p % count == place)
+            else:
+                self._held = frozenset()
+        return self._held
+
+    async def read(self, partition: int, max_bytes: int) -> Sequence[Message]:
+        start = self._next.get(partition)
+        if start is None:
+            start = self._cursor.get(partition)
+        messages = self._topic.read(partition, Position(0, start), max_bytes, inclusive=False)
+        self._next[partition] = messages[-1].position.entry if messages else start
+        return messages
+
+    async def restart(self, partition: int) -> None:
+        self._next.pop(partition, None)
+
+    async def commit(self, partition: int, position: Position) -> None:
+        self._cursor.advance(partition, sequence_of(position))
+
+    async def wait(self, timeout_s: float) -> None:
+        end = time.monotonic() + timeout_s
+        while self._topic.counter.count == self._seen and self.held == self._announced:
+            left = end - time.monotonic()
+            if left <= 0:
+                break
+            await self._watch.wait(self._topic.counter, self._seen, min(left, _BELIEVE_S * 1.1))
+        self._seen = self._topic.counter.count
+        self._announced = self._held
+
+    async def close(self) -> None:
+        self._renewal.cancel()
+        await asyncio.gather(self._renewal, return_exceptions=True)
+        self._member.close()
+        self._cursor.close()
