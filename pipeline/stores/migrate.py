@@ -1,0 +1,30 @@
+"""Brings the definitions database to the newest tables; safe to repeat."""
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+
+from pipeline.stores.engine import open_engine
+
+
+async def migrate(url: str, prefix: str = "") -> None:
+    """Create or upgrade the tables. Raises `DefinitionsUnavailable`; run again after any failure."""
+    engine = open_engine(url)
+    try:
+        async with engine.begin() as connection:
+            await connection.run_sync(_upgrade, prefix)
+    finally:
+        await engine.dispose()
+
+
+def _upgrade(connection: Connection, prefix: str) -> None:
+    from alembic import command  # takes 0.3 s to import, and only `migrate` needs it
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    config.set_main_option("version_path_separator", "os")
+    attributes: dict[str, Any] = config.attributes
+    attributes.update(connection=connection, prefix=prefix)
+    command.upgrade(config, "head")

@@ -1,0 +1,150 @@
+"""The definitions database on SQLAlchemy: SQLite here, MySQL or MariaDB by another URL."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Table, delete, select, text, update
+from sqlalchemy.dialects import mysql, sqlite
+from sqlalchemy.exc import DBAPIError, NoSuchTableError, OperationalError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from pipeline.clock import Clock
+from pipeline.errors import DefinitionsUnavailable, Misconfigured, NotFound, UnknownFormat
+from pipeline.stores.definitions import Changes, Definition, Heartbeat
+from pipeline.stores.definitions_tables import REVISION, Tables
+from pipeline.stores.engine import open_engine
+
+#: Schema number of definition bodies.
+_SCHEMA = 1
+
+_COUNTER = "revision"
+_FORGET_HEARTBEAT_MS = 24 * 3600 * 1000
+
+
+class SqlDefinitions:
+    """See `pipeline.stores.definitions.Definitions`. Made by `open`; the tables by `pipeline.stores.migrate`."""
+
+    def __init__(self, engine: AsyncEngine, tables: Tables, clock: Clock) -> None:
+        self._engine = engine
+        self._tables = tables
+        self._clock = clock
+        self._one_at_a_time = asyncio.Lock()
+
+    @classmethod
+    async def open(cls, url: str, clock: Clock, prefix: str = "") -> "SqlDefinitions":
+        """Raises `Misconfigured` when the tables are missing, `UnknownFormat` when they are newer than this code."""
+        opened = cls(open_engine(url), Tables(prefix), clock)
+        try:
+            await opened._check()
+        except BaseException:
+            await opened.close()
+            raise
+        return opened
+
+    async def _check(self) -> None:
+        try:
+            async with self._engine.execution_options(writes=False).begin() as connection:
+                found = await connection.scalar(text(f"select version_num from {self._tables.version_table}"))  # noqa: S608
+        except (OperationalError, NoSuchTableError, DBAPIError) as error:
+            if "no such table" in str(error) or "doesn't exist" in str(error):
+                raise Misconfigured("the definitions database has no tables yet: run `rayfold migrate`") from error
+            raise DefinitionsUnavailable(f"the definitions database does not answer: {error.orig}") from error
+        if found != REVISION:
+            raise UnknownFormat(
+                f"the definitions database is at revision {found}, this Rayfold needs {REVISION}: "
+                "run `rayfold migrate`, or upgrade Rayfold if the database is newer"
+            )
+
+    async def put(self, kind: str, id: str, body: bytes) -> int:
+        async with _translated(), self._one_at_a_time, self._engine.begin() as connection:
+            revision = await self._next_revision(connection)
+            row = {"kind": kind, "id": id, "revision": revision, "deleted": False, "schema": _SCHEMA, "body": body}
+            await connection.execute(_upsert(connection, self._tables.definition, row, ("kind", "id")))
+            return revision
+
+    async def delete(self, kind: str, id: str) -> int:
+        table = self._tables.definition
+        async with _translated(), self._one_at_a_time, self._engine.begin() as connection:
+            revision = await self._next_revision(connection)
+            changed = await connection.execute(
+                update(table)
+                .where(table.c.kind == kind, table.c.id == id, table.c.deleted.is_(False))
+                .values(revision=revision, deleted=True, body=b"{}")
+            )
+            if not changed.rowcount:
+                raise NotFound(f"there is no {kind[:-1]} {id!r}")
+            return revision
+
+    async def _next_revision(self, connection: AsyncConnection) -> int:
+        """First statement of the transaction: its row lock makes commits follow the order of revisions."""
+        counter = self._tables.counter
+        await connection.execute(update(counter).where(counter.c.name == _COUNTER).values(n=counter.c.n + 1))
+        return int(await connection.scalar(select(counter.c.n).where(counter.c.name == _COUNTER)) or 0)
+
+    async def get(self, kind: str, id: str) -> Definition | None:
+        table = self._tables.definition
+        rows = await self._read(_columns(table).where(table.c.kind == kind, table.c.id == id))
+        return _definition(rows[0]) if rows else None
+
+    async def list(self, kind: str, *, after: str = "", limit: int = 1000) -> Sequence[Definition]:
+        table = self._tables.definition
+        wanted = (table.c.kind == kind, table.c.id > after, table.c.deleted.is_(False))
+        rows = await self._read(_columns(table).where(*wanted).order_by(table.c.id).limit(limit))
+        return [_definition(row) for row in rows]
+
+    async def changed(self, since: int) -> Changes:
+        table = self._tables.definition
+        rows = await self._read(_columns(table).where(table.c.revision > since).order_by(table.c.revision))
+        found = [_definition(row) for row in rows]
+        return Changes(found[-1].revision if found else since, found)
+
+    async def beat(self, heartbeat: Heartbeat) -> None:
+        table = self._tables.heartbeat
+        async with _translated(), self._one_at_a_time, self._engine.begin() as connection:
+            await connection.execute(_upsert(connection, table, heartbeat._asdict(), ("worker",)))
+            old = heartbeat.time_ms - _FORGET_HEARTBEAT_MS
+            await connection.execute(delete(table).where(table.c.time_ms < old))
+
+    async def heartbeats(self) -> Sequence[Heartbeat]:
+        table = self._tables.heartbeat
+        rows = await self._read(select(table.c.worker, table.c.stage, table.c.time_ms, table.c.body))
+        return [Heartbeat(row[0], row[1], row[2], bytes(row[3])) for row in rows]
+
+    async def _read(self, statement: Any) -> Sequence[Any]:
+        async with _translated(), self._one_at_a_time, self._engine.execution_options(writes=False).begin() as connection:
+            return (await connection.execute(statement)).fetchall()
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+
+class _translated:  # noqa: N801  (reads as a statement)
+    """Turns the driver's errors into `DefinitionsUnavailable`."""
+
+    async def __aenter__(self) -> None:
+        return None
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, SQLAlchemyError):
+            cause = getattr(error, "orig", None) or error
+            raise DefinitionsUnavailable(f"the definitions database does not answer: {cause}") from error
+
+
+def _columns(table: Table) -> Any:
+    return select(table.c.kind, table.c.id, table.c.revision, table.c.deleted, table.c.body)
+
+
+def _definition(row: Any) -> Definition:
+    return Definition(row[0], row[1], row[2], bool(row[3]), bytes(row[4]))
+
+
+def _upsert(connection: AsyncConnection, table: Table, row: dict[str, Any], keys: tuple[str, ...]) -> Any:
+    changed = [name for name in row if name not in keys]
+    if connection.dialect.name in ("mysql", "mariadb"):
+        on_mysql = mysql.insert(table).values(row)
+        return on_mysql.on_duplicate_key_update({name: on_mysql.inserted[name] for name in changed})
+    on_sqlite = sqlite.insert(table).values(row)
+    return on_sqlite.on_conflict_do_update(index_elements=keys, set_={n: on_sqlite.excluded[n] for n in changed})
+
+
