@@ -1,0 +1,86 @@
+"""References such as ``profile@data.contact.email.main``, and JSON templates made of them."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pipeline import envelope
+from pipeline.errors import Malformed
+from pipeline.path import MISSING, compile_get
+
+Scope = Mapping[str, Any]
+
+ROOTS = ("profile", "event", "session", "payload", "flow", "memory")
+
+_REFERENCE = re.compile(rf"^({'|'.join(ROOTS)})@(.*)$", re.DOTALL)
+_LOOKS_LIKE_ONE = re.compile(r"^[a-z_]+@[A-Za-z0-9_.\"-]+$")
+_EMBEDDED = re.compile(r"\{\{\s*([^{}]+?)\s*\}\}")
+
+
+def compile_reference(text: str) -> Callable[[Scope], Any]:
+    """A function from a scope to the value, `MISSING` when there is none; ``profile@`` alone is the whole profile.
+
+    Raises `Malformed`.
+    """
+    found = _REFERENCE.match(text.strip())
+    if found is None:
+        raise Malformed(f"{text!r} is no reference; write it as profile@a.b, with one of {', '.join(ROOTS)}", text)
+    root, path = found.groups()
+    if not path:
+        return lambda scope: scope.get(root, MISSING)
+    get = compile_get(path)
+    return lambda scope: get(scope.get(root))
+
+
+def is_reference(text: str) -> bool:
+    """Whether a template's string stands for a value."""
+    return _REFERENCE.match(text) is not None and (text.endswith("@") or _LOOKS_LIKE_ONE.match(text) is not None)
+
+
+def compile_template(value: Any, path: str = "") -> Callable[[Scope], Any]:
+    """A function from a scope to JSON of the template's shape.
+
+    A string that is a reference becomes its value (null when missing). ``{{profile@a.b}}`` inside a longer string is
+    replaced by its text (nothing when missing). A string after a backtick is taken as it stands. Raises `Malformed`.
+    """
+    if isinstance(value, dict):
+        parts = {key: compile_template(item, f"{path}.{key}" if path else key) for key, item in value.items()}
+        return lambda scope: {key: part(scope) for key, part in parts.items()}
+    if isinstance(value, list):
+        items = [compile_template(item, f"{path}[{index}]") for index, item in enumerate(value)]
+        return lambda scope: [item(scope) for item in items]
+    if not isinstance(value, str):
+        return lambda scope: value
+    if value.startswith("`"):
+        literal = value[1:]
+        return lambda scope: literal
+    if is_reference(value):
+        get = compile_reference(value)
+        return lambda scope: _present(get(scope))
+    if _EMBEDDED.search(value):
+        return _compile_text(value)
+    return lambda scope: value
+
+
+def _present(value: Any) -> Any:
+    return None if value is MISSING else value
+
+
+def _compile_text(text: str) -> Callable[[Scope], str]:
+    pieces = _EMBEDDED.split(text)
+    getters = [compile_reference(piece) for piece in pieces[1::2]]
+    literals = pieces[0::2]
+
+    def render(scope: Scope) -> str:
+        parts = [literals[0]]
+        for get, literal in zip(getters, literals[1:], strict=True):
+            parts += (_text(get(scope)), literal)
+        return "".join(parts)
+
+    return render
+
+
+def _text(value: Any) -> str:
+    if value is MISSING or value is None:
+        return ""
+    return value if isinstance(value, str) else envelope.encode(value).decode()
