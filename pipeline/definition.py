@@ -19,7 +19,7 @@ class _Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     enabled: bool = True
 
 
-class Source(_Definition):
+class Source(_Definition, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Who may send events, and how they are judged."""
 
     type: Literal["rest", "webhook", "redirect"] = "rest"
@@ -37,7 +37,7 @@ class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     timeout: float = 10.0  #: seconds
 
 
-class Destination(_Definition):
+class Destination(_Definition, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where matching events are sent on to."""
 
     type: Literal["http"] = "http"
@@ -61,14 +61,14 @@ class Edge(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     port: str = "payload"
 
 
-class Workflow(_Definition):
+class Workflow(_Definition, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A directed acyclic graph of nodes."""
 
     nodes: list[Node]
     edges: list[Edge] = []
 
 
-class Rule(_Definition):
+class Rule(_Definition, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Binds (source, event type) to a workflow; null means any."""
 
     source: str | None = None

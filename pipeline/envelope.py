@@ -26,6 +26,10 @@ decode_object = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal).decode
 """A JSON object with exact numbers."""
 
 
+decode_any = msgspec.json.Decoder(float_hook=Decimal).decode
+"""Any JSON with exact numbers."""
+
+
 class Collected(msgspec.Struct, omit_defaults=True, kw_only=True):
     """An envelope of topic `collected`."""
 

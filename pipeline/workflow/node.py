@@ -1,0 +1,84 @@
+"""What a node type is: settings, ports, and a generator that does the node's work."""
+
+from collections.abc import Callable, Generator, Mapping
+from copy import deepcopy
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from pipeline.errors import Malformed
+from pipeline.http.port import Response
+from pipeline.operations import FieldError, Operation, apply
+from pipeline.path import Json
+
+
+class HttpCall(NamedTuple):
+    """A request a node wants made."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes | None
+    timeout_s: float
+
+
+class HttpResult(NamedTuple):
+    """What came of it; `response` None when there was no answer, then `error` says why."""
+
+    response: Response | None
+    error: str
+
+
+class EmittedEvent(NamedTuple):
+    type: str
+    properties: Json
+
+
+class NodeFailed(Exception):
+    """The node cannot go on with this data; the run ends."""
+
+
+class State:
+    """What a run has come to: nodes see and change a copy of the scope, and leave their effects here."""
+
+    def __init__(self, scope: Mapping[str, Any]) -> None:
+        self.scope: dict[str, Any] = {**scope, "profile": deepcopy(scope.get("profile") or {}), "memory": {}}
+        self.operations: list[Operation] = []
+        self.emitted: list[EmittedEvent] = []
+
+    def change(self, operation: str, path: str, value: Any) -> None:
+        """Do it to the copy now and to the profile later. Raises `NodeFailed` when the field refuses it."""
+        done: Operation = (operation, path, value)
+        errors: list[FieldError] = apply(self.scope["profile"], [done])
+        if errors:
+            raise NodeFailed(f"{errors[0].path}: {errors[0].reason}")
+        self.operations.append(done)
+
+
+#: Ports to go on by; yields calls, receives their results.
+Work = Generator[HttpCall, HttpResult, tuple[str, ...]]
+Node = Callable[[State], Work]
+Now = Callable[[], datetime]
+
+
+class NodeType(NamedTuple):
+    """`compile` gets checked settings and the node's id. Raises `Malformed` naming the key."""
+
+    settings: type[msgspec.Struct]
+    ports: tuple[str, ...]
+    compile: Callable[[Any, str, Now], Node]
+
+
+def only(*ports: str) -> Work:
+    """The work of a node that calls nobody."""
+    return ports
+    yield  # makes it a generator
+
+
+def settings_of(kind: type[msgspec.Struct], given: Json, node: str) -> Any:
+    """Checked settings. Raises `Malformed` naming node and key."""
+    try:
+        return msgspec.convert(given, kind)
+    except msgspec.ValidationError as error:
+        raise Malformed(f"node {node!r}: {error}", f"nodes.{node}.settings") from None

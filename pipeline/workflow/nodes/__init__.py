@@ -1,0 +1,1 @@
+"""Node types, one file each; the registry is in pipeline.workflow.registry."""

@@ -1,0 +1,53 @@
+"""`call-http`: asks another system; its answer is `memory@<node id>` for the nodes after it."""
+
+from typing import Any, Literal
+
+import msgspec
+
+from pipeline import envelope
+from pipeline.errors import Malformed
+from pipeline.reference import compile_template
+from pipeline.workflow.node import HttpCall, Node, NodeType, Now, State, Work
+
+#: Longest time-out of one call, in seconds.
+_LONGEST_TIMEOUT_S = 60.0
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    url: str
+    method: Literal["POST", "PUT", "PATCH", "GET", "DELETE"] = "POST"
+    headers: dict[str, str] = {}
+    body: Any = None
+    timeout: float = 10.0
+
+
+def _compile(settings: Settings, id: str, now: Now) -> Node:
+    if not settings.url.startswith(("http://", "https://")):
+        raise Malformed(f"node {id!r}: expected an http:// or https:// address", "url")
+    if not 0 < settings.timeout <= _LONGEST_TIMEOUT_S:
+        raise Malformed(f"node {id!r}: timeout is a number of seconds up to {_LONGEST_TIMEOUT_S:g}", "timeout")
+    url, template = compile_template(settings.url), compile_template(settings.body)
+    headers = {"content-type": "application/json", **{k.lower(): v for k, v in settings.headers.items()}}
+
+    def run(state: State) -> Work:
+        body = None if settings.method == "GET" or settings.body is None else envelope.encode(template(state.scope))
+        result = yield HttpCall(settings.method, str(url(state.scope)), headers, body, settings.timeout)
+        response = result.response
+        if response is None:
+            state.scope["memory"][id] = {"error": result.error}
+            return ("error",)
+        state.scope["memory"][id] = {"status": response.status, "body": _decoded(response.body)}
+        return ("response",) if 200 <= response.status < 300 else ("error",)
+
+    return run
+
+
+def _decoded(body: bytes) -> Any:
+    """JSON if it is some, else text."""
+    try:
+        return envelope.decode_any(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return body.decode(errors="replace")
+
+
+CALL_HTTP = NodeType(Settings, ("response", "error"), _compile)

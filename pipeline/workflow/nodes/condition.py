@@ -1,0 +1,22 @@
+"""`if`: goes on by port ``true`` or ``false``."""
+
+import msgspec
+
+from pipeline.tql import compile_condition
+from pipeline.workflow.node import Node, NodeType, Now, State, Work, only
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    condition: str
+
+
+def _compile(settings: Settings, id: str, now: Now) -> Node:
+    condition = compile_condition(settings.condition, now)
+
+    def run(state: State) -> Work:
+        return only("true" if condition(state.scope) else "false")
+
+    return run
+
+
+IF = NodeType(Settings, ("true", "false"), _compile)

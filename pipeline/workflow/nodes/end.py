@@ -1,0 +1,16 @@
+"""Where a branch ends."""
+
+import msgspec
+
+from pipeline.workflow.node import Node, NodeType, Now, only
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """None."""
+
+
+def _compile(settings: Settings, id: str, now: Now) -> Node:
+    return lambda state: only()
+
+
+END = NodeType(Settings, (), _compile)
