@@ -23,7 +23,7 @@ from serve.outcomes import Outcomes
 _DEFAULT_WAIT_S = 5.0
 _LONGEST_WAIT_S = 30.0
 
-#: An unknown source makes this process look for newer definitions, at most this often.
+#: A refused source makes this process look for newer definitions, at most this often.
 _LOOK_AGAIN_MS = 200
 
 
@@ -75,16 +75,21 @@ class Track:
         )
 
     async def _accept(self, payloads: Sequence[Any], many: bool, caller: Caller) -> list[Accepted]:
-        """All of them, or none: nothing is appended before the last one is judged."""
+        """All of them, or none: nothing is appended before the last one is judged.
+
+        A refusal is given only by definitions read after the request came in.
+        """
         try:
             return self._judged(payloads, many, caller)
         except SourceRefused:
-            if self._clock.now_ms() - self._watch.asked_ms < _LOOK_AGAIN_MS:
+            if self._watch.asked_ms > caller.now_ms:
                 raise
-        try:
-            await self._watch.refresh()
-        except DefinitionsUnavailable as error:
-            self._watch.last_error = str(error)
+        await self._clock.sleep(max(0, self._watch.asked_ms + _LOOK_AGAIN_MS - caller.now_ms) / 1000)
+        if self._watch.asked_ms <= caller.now_ms:
+            try:
+                await self._watch.refresh()
+            except DefinitionsUnavailable as error:
+                self._watch.last_error = str(error)
         return self._judged(payloads, many, caller)
 
     def _judged(self, payloads: Sequence[Any], many: bool, caller: Caller) -> list[Accepted]:

@@ -1,0 +1,136 @@
+"""A whole Rayfold in one process over embedded storage, without Ray: what most tests drive."""
+
+import asyncio
+import random
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from cryptography.fernet import Fernet
+
+from actors.build import build
+from actors.host import Host
+from pipeline.clock import SystemClock
+from pipeline.definitions_watch import DefinitionsWatch
+from pipeline.http.aiohttp import AiohttpClient
+from pipeline.limits import Limits
+from pipeline.log.sqlite import SqliteLog
+from pipeline.ports import Ports
+from pipeline.secrets import SecretBox
+from pipeline.stores.migrate import migrate
+from pipeline.stores.sqlalchemy import SqlDefinitions
+from pipeline.stores.sqlite import SqliteDocuments
+from serve.private import private_app
+from serve.public import public_app
+from serve.running import Running, StageFacts
+
+STAGES = ("collector", "batcher", "dispatcher", "executor")
+TOKEN = "a-token-for-tests"
+RETENTION_MS = 7 * 24 * 3600 * 1000
+_KEY = Fernet.generate_key()
+
+
+async def open_ports(folder: Path, partitions: int = 4) -> Ports:
+    """Embedded ports over a folder; several processes may open the same one."""
+    clock = SystemClock()
+    url = f"sqlite+aiosqlite:///{folder}/definitions.db"
+    await migrate(url)
+    return Ports(
+        log=await SqliteLog.open(folder / "log", partitions, clock),
+        documents=await SqliteDocuments.open(folder / "documents.db", clock),
+        definitions=await SqlDefinitions.open(url, clock),
+        http=AiohttpClient(),
+        clock=clock,
+        random=random.random,
+        new_id=lambda: str(uuid.uuid4()),
+        secrets=SecretBox(_KEY),
+    )
+
+
+class System:
+    """Running stages and both APIs."""
+
+    def __init__(self, ports: Ports, public: httpx.AsyncClient, private: httpx.AsyncClient) -> None:
+        self.ports = ports
+        self.public = public
+        self.private = private
+
+    async def put(self, kind: str, id: str, body: dict[str, Any]) -> None:
+        """Create or replace a definition."""
+        answer = await self.private.put(f"/{kind}/{id}", json=body)
+        assert answer.status_code == 200, answer.text
+
+    async def track(self, payload: Any, **query: str) -> httpx.Response:
+        return await self.public.post("/track", json=payload, params=query)
+
+    async def account(self, *, verify: bool = False) -> dict[str, Any]:
+        answer = await self.private.get("/account", params={"verify": str(verify).lower()})
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    async def quiet(self, within_s: float = 20.0) -> dict[str, Any]:
+        """The account, once nothing is under way any more."""
+        account: dict[str, Any] = {}
+        async with asyncio.timeout(within_s):
+            while not account.get("quiet"):
+                account = await self.account()
+                await asyncio.sleep(0.02)
+        account = await self.account(verify=True)
+        assert account["balanced"], account
+        assert account["verified"], account
+        return account
+
+    async def profile(self, id: str) -> dict[str, Any]:
+        answer = await self.private.get(f"/profiles/{id}")
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+
+@asynccontextmanager
+async def running(folder: Path, stages: Sequence[str] = STAGES, worker: str = "w") -> AsyncIterator[System]:
+    """A system over a folder; ends cleanly."""
+    ports = await open_ports(folder)
+    watch = DefinitionsWatch(ports.definitions, ports.clock)
+    built = [build(stage, ports, watch, worker, RETENTION_MS) for stage in stages]
+    host = Host(ports, watch, built, worker, "test", 0, RETENTION_MS)
+    task = asyncio.create_task(host.run())
+
+    async def wanted() -> dict[str, dict[str, int]]:
+        return {}
+
+    facts = [
+        StageFacts("collector", "collected", ("collector",)),
+        StageFacts("batcher", "processed", ("store",)),
+        StageFacts("dispatcher", "processed", ("dest.",)),
+        StageFacts("executor", "processed", ("workflow",)),
+    ]
+    run = Running(ports, watch, facts, {"layout": "test"}, wanted)
+    public = httpx.AsyncClient(
+        transport=httpx.ASGITransport(public_app(ports, watch, Limits(), run.metrics)), base_url="http://test", timeout=60
+    )
+    private = httpx.AsyncClient(
+        transport=httpx.ASGITransport(private_app(ports, watch, run, TOKEN)),
+        base_url="http://test",
+        headers={"authorization": f"Bearer {TOKEN}"},
+        timeout=60,
+    )
+    try:
+        yield System(ports, public, private)
+        host.check()
+    finally:
+        await public.aclose()
+        await private.aclose()
+        await host.stop(5.0)
+        try:
+            await task
+        finally:
+            await ports.close()
+
+
+def payload(source: str = "shop", *types: str, **more: Any) -> dict[str, Any]:
+    """A tracker payload; events are page views unless said otherwise."""
+    events = more.pop("events", None) or [{"type": type} for type in types or ("page-view",)]
+    return {"source": {"id": source}, "events": events, **more}
