@@ -8,7 +8,8 @@ from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.ports import Ports
 from actors.stage import Stage
 from pipeline import envelope
-from pipeline.errors import DefinitionsUnavailable, LogUnavailable, Retry
+from pipeline.errors import DefinitionsUnavailable, LogUnavailable, Retry, StoreUnavailable
+from pipeline.journal import Journal
 from pipeline.stores.definitions import Heartbeat
 
 _log = logging.getLogger(__name__)
@@ -29,8 +30,15 @@ class Host:
     """`run` until `stop`; `check` raises when a stage has died or is stuck."""
 
     def __init__(
-        self, ports: Ports, watch: DefinitionsWatch, stages: Sequence[Stage], worker: str, node: str, pid: int,
+        self,
+        ports: Ports,
+        watch: DefinitionsWatch,
+        stages: Sequence[Stage],
+        worker: str,
+        node: str,
+        pid: int,
         retention_ms: int,
+        journal: Journal,
     ) -> None:
         self._ports = ports
         self._watch = watch
@@ -39,6 +47,7 @@ class Host:
         self._node = node
         self._pid = pid
         self._retention_ms = retention_ms
+        self._journal = journal
         self._started_ms = ports.clock.now_ms()
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -54,8 +63,8 @@ class Host:
         ]
         running = [asyncio.create_task(self._keep(stage), name=stage.name) for stage in self._stages]
         try:
-            await asyncio.gather(*running)
-        except BaseException as error:
+            await asyncio.gather(*(running or self._tasks))
+        except Exception as error:
             self._failure = error
             raise
         finally:
@@ -86,6 +95,9 @@ class Host:
         """Finish what is under way, bounded; `run` returns."""
         self._stopping = True
         await asyncio.gather(*(stage.stop(within_s) for stage in self._stages))
+        if not self._stages:
+            for task in self._tasks:
+                task.cancel()
 
     def check(self) -> None:
         """Raises `RuntimeError` with the reason when this worker should be replaced."""
@@ -103,7 +115,8 @@ class Host:
                 for stage in self._stages:
                     body = envelope.encode(self._report(stage))
                     await self._ports.definitions.beat(Heartbeat(f"{self._worker}.{stage.name}", stage.name, now, body))
-            except DefinitionsUnavailable as error:
+                await self._journal.flush_to(self._ports.documents)
+            except (DefinitionsUnavailable, StoreUnavailable) as error:
                 _log.warning("no heartbeat: %s", error)
             await self._ports.clock.sleep(BEAT_S)
 

@@ -16,6 +16,7 @@ from actors.host import Host
 from pipeline.clock import SystemClock
 from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.http.aiohttp import AiohttpClient
+from pipeline.journal import Journal
 from pipeline.limits import Limits
 from pipeline.log.sqlite import SqliteLog
 from pipeline.ports import Ports
@@ -95,7 +96,7 @@ async def running(folder: Path, stages: Sequence[str] = STAGES, worker: str = "w
     ports = await open_ports(folder)
     watch = DefinitionsWatch(ports.definitions, ports.clock)
     built = [build(stage, ports, watch, worker, RETENTION_MS) for stage in stages]
-    host = Host(ports, watch, built, worker, "test", 0, RETENTION_MS)
+    host = Host(ports, watch, built, worker, "test", 0, RETENTION_MS, Journal("test", worker, ports.new_id))
     task = asyncio.create_task(host.run())
 
     async def wanted() -> dict[str, dict[str, int]]:

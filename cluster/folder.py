@@ -1,0 +1,126 @@
+"""The data folder: what it was made for, who uses it, and the secrets made at first start."""
+
+import fcntl
+import json
+import os
+import secrets
+from dataclasses import replace
+from pathlib import Path
+
+from cryptography.fernet import Fernet
+
+from cluster.settings import Settings
+from pipeline.errors import Misconfigured
+
+FORMAT = 1
+
+
+def prepare(settings: Settings) -> tuple[Settings, bool]:
+    """Make or check the folder; returns the settings with absolute path and secrets, and whether it is new.
+
+    Raises `Misconfigured` for a newer format, another partition count, or a missing permission.
+    """
+    folder = settings.data.absolute()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        known = _read_format(folder / "format.json")
+        if known is not None:
+            _check(folder, known, settings)
+        else:
+            _write(folder / "format.json", json.dumps({"format": FORMAT, "partitions": settings.partitions}))
+        (folder / "secrets").mkdir(mode=0o700, exist_ok=True)
+        token = settings.admin_token or _secret(folder / "secrets" / "admin_token", secrets.token_urlsafe(24))
+        key = settings.secret_key or _secret(folder / "secrets" / "secret_key", Fernet.generate_key().decode())
+    except PermissionError as error:
+        raise Misconfigured(f"no permission to use {error.filename}: give it to this user, or choose --data") from None
+    except FileExistsError:
+        raise Misconfigured(f"{folder} is not a folder: choose another one with --data") from None
+    except OSError as error:
+        raise Misconfigured(f"the data folder {folder} cannot be used: {error.strerror}") from None
+    return replace(settings, data=folder, admin_token=token, secret_key=key), known is None
+
+
+def admin_token(settings: Settings) -> str:
+    """The token of an installation that runs or ran. Raises `Misconfigured` when there is none."""
+    if settings.admin_token:
+        return settings.admin_token
+    path = settings.data / "secrets" / "admin_token"
+    try:
+        return path.read_text().strip()
+    except OSError as error:
+        raise Misconfigured(
+            f"the admin token cannot be read from {path} ({error.strerror}): "
+            "name the installation's folder with --data, or set RAYFOLD_ADMIN_TOKEN"
+        ) from None
+
+
+def _read_format(path: Path) -> dict[str, int] | None:
+    try:
+        found: dict[str, int] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        raise Misconfigured(f"{path} is damaged: restore it from a backup, or start with an empty folder") from None
+    return found
+
+
+def _check(folder: Path, known: dict[str, int], settings: Settings) -> None:
+    if known["format"] > FORMAT:
+        raise Misconfigured(
+            f"{folder} has format {known['format']}, written by a newer Rayfold; this one reads {FORMAT}: upgrade"
+        )
+    if known["partitions"] != settings.partitions:
+        raise Misconfigured(
+            f"{folder} has {known['partitions']} partitions and cannot get {settings.partitions}: "
+            f"set RAYFOLD_PARTITIONS={known['partitions']}, or start with an empty folder"
+        )
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.touch(mode=0o600)
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def _secret(path: Path, fresh: str) -> str:
+    if not path.exists():
+        _write(path, fresh)
+    return path.read_text().strip()
+
+
+class FolderLock:
+    """Held by the one `rayfold up` of a folder for as long as it runs; the kernel releases it when that one dies."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "up.lock"
+        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def take(self) -> None:
+        """Raises `Misconfigured` when another `up` uses the folder."""
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Misconfigured(
+                f"{self.path.parent} is in use by process {self.holder() or 'unknown'}: "
+                "stop it with `rayfold down`, or choose another folder with --data"
+            ) from None
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, str(os.getpid()).encode(), 0)
+
+    def holder(self) -> int | None:
+        """The process that took it last."""
+        text = os.pread(self._fd, 20, 0).decode()
+        return int(text) if text.isdigit() else None
+
+    def is_taken(self) -> bool:
+        """Whether some process holds it now."""
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        fcntl.flock(self._fd, fcntl.LOCK_UN)
+        return False
+
+    def close(self) -> None:
+        os.close(self._fd)

@@ -1,0 +1,138 @@
+"""A Ray head of its own on this machine: own folder, own ports, loopback only; it joins and stops no other Ray."""
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from cluster import haproxy
+from cluster.ports import free_ports
+from cluster.settings import Settings
+
+#: Shared memory for Ray's object store: nothing of ours travels through it.
+_OBJECT_STORE_BYTES = 80_000_000
+
+#: Seconds a replica gets to finish when it is stopped, and the whole node.
+GRACE_S = 6
+_DRAIN_S = GRACE_S + 3
+
+#: Logical CPUs: only admission control; every replica asks for 0.
+_CPUS = "1"
+
+
+class Head:
+    """One `ray start --head --block`, its child processes and its folder."""
+
+    def __init__(self, settings: Settings) -> None:
+        name = hashlib.blake2b(f"{os.getuid()}:{settings.data}".encode(), digest_size=4).hexdigest()
+        #: Short: HAProxy adds 56 characters to it and takes 97 for the path of its socket.
+        self.folder = Path(tempfile.gettempdir()) / f"rf-{name}"
+        ports = free_ports(5)
+        self.address = f"127.0.0.1:{ports[0]}"
+        self._settings = settings
+        self._ports = ports
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log = settings.data / "ray.log"
+
+    def start(self) -> None:
+        """Returns at once; the head takes some seconds to answer at `address`."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(mode=0o700, parents=True)
+        arguments = [
+            *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
+            "--node-ip-address=127.0.0.1",
+            f"--port={self._ports[0]}",
+            "--include-dashboard=false",
+            "--disable-usage-stats",
+            f"--num-cpus={_CPUS}",
+            "--num-gpus=0",
+            f"--object-store-memory={_OBJECT_STORE_BYTES}",
+            f"--temp-dir={self.folder / 'r'}",
+            f"--ray-client-server-port={self._ports[4]}",
+            "--no-monitor",  # the autoscaler of nodes: there is one node
+            "--include-log-monitor=false",
+            f"--metrics-export-port={self._ports[1]}",
+        ]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self.environment(),
+                start_new_session=True,
+            )
+
+    def environment(self) -> Mapping[str, str]:
+        """Inherited by everything the head starts."""
+        return {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "RAYFOLD_"))},
+            **haproxy.environment(self.folder / "h", self._ports[2], self._ports[3]),
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # binds 127.0.0.1 instead of every address
+            "RAY_AUTH_MODE": "disabled",  # reachable from this machine only
+            "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": str(_DRAIN_S),
+            "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+            "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+            "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
+            "RAY_SERVE_LOG_TO_STDERR": "0",
+            "RAY_enable_open_telemetry": "0",
+            "RAY_DEDUP_LOGS": "0",
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    @property
+    def pid(self) -> int | None:
+        return None if self._process is None else self._process.pid
+
+    def died(self) -> bool:
+        """Whether the head has ended by itself."""
+        return self._process is not None and self._process.poll() is not None
+
+    def stop(self) -> None:
+        """Drain and end the head and everything it started; bounded."""
+        process = self._process
+        if process is None:
+            return
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(_DRAIN_S + GRACE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._end_orphans()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self._process = None
+
+    def _end_orphans(self) -> None:
+        """What is left of this installation: recognised by the head's folder in its command line or environment."""
+        for _ in range(50):
+            left = self._members()
+            if not left:
+                return
+            for pid in left:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+            time.sleep(0.1)
+
+    def _members(self) -> list[int]:
+        mark = os.fsencode(self.folder)
+        found = []
+        for entry in os.scandir("/proc"):
+            if not entry.name.isdigit() or int(entry.name) == os.getpid():
+                continue
+            try:
+                parts = [Path(entry.path, name).read_bytes() for name in ("cmdline", "environ")]
+            except OSError:
+                continue
+            if any(mark in part for part in parts):
+                found.append(int(entry.name))
+        return found

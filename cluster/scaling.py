@@ -1,0 +1,71 @@
+"""How many workers a deployment gets: by the backlog of the groups its stages read for."""
+
+import asyncio
+import logging
+import math
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from cluster import topology
+from cluster.settings import Settings
+from cluster.wiring import open_log
+from pipeline.errors import RayfoldError
+
+_log = logging.getLogger(__name__)
+
+#: One worker more for each so many records waiting.
+RECORDS_PER_WORKER = 20_000
+
+#: How often the log is asked.
+_ASK_S = 1.0
+
+
+def wanted(records: int, least: int, most: int) -> int:
+    """Workers for a backlog of that many records."""
+    return max(least, min(most, math.ceil(records / RECORDS_PER_WORKER)))
+
+
+class BacklogPolicy:
+    """Made once in Serve's controller and called at every tick; never raises, holds its target when it knows nothing."""
+
+    def __init__(self, data: str, partitions: int, stages: list[str]) -> None:
+        settings = self._settings = Settings(data=Path(data), partitions=partitions)
+        self._rows = [topology.BY_NAME[stage] for stage in stages]
+        self._bounds = topology.bounds(tuple(stages), settings.partitions)
+        self._records: int | None = None
+        threading.Thread(target=self._watch, name="backlog", daemon=True).start()
+
+    def __call__(self, context: Any) -> tuple[int, dict[str, Any]]:
+        """The number of replicas wanted, and no state."""
+        records = self._records
+        if records is None:
+            return context.target_num_replicas, {}
+        return wanted(records, *self._bounds), {}
+
+    def _watch(self) -> None:
+        while True:
+            try:
+                asyncio.run(self._ask())
+            except (RayfoldError, OSError) as error:
+                self._records = None
+                _log.warning("the backlog is unknown, the number of workers stays: %s", error)
+            time.sleep(_ASK_S)
+
+    async def _ask(self) -> None:
+        log = await open_log(self._settings)
+        try:
+            while True:
+                self._records = max([await self._backlog(log, row) for row in self._rows], default=0)
+                await asyncio.sleep(_ASK_S)
+        finally:
+            await log.close()
+
+    async def _backlog(self, log: Any, row: topology.StageRow) -> int:
+        """The largest backlog among the stage's groups."""
+        records = 0
+        for group in await log.groups(row.reads):
+            if group in row.groups or any(one.endswith(".") and group.startswith(one) for one in row.groups):
+                records = max(records, (await log.backlog(row.reads, group)).records)
+        return records

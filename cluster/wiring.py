@@ -1,0 +1,58 @@
+"""Picks the adapters: the only place that knows which technology stands behind a port."""
+
+import random
+
+import uuid_utils
+
+from cluster.settings import Settings
+from pipeline.clock import SystemClock
+from pipeline.http.aiohttp import AiohttpClient
+from pipeline.log.sqlite import SqliteLog
+from pipeline.ports import Ports
+from pipeline.secrets import SecretBox
+from pipeline.stores.sqlalchemy import SqlDefinitions
+from pipeline.stores.sqlite import SqliteDocuments
+
+
+def definitions_url(settings: Settings) -> str:
+    """For SQLAlchemy."""
+    return f"sqlite+aiosqlite:///{settings.data}/definitions.db"
+
+
+async def open_log(settings: Settings) -> SqliteLog:
+    return await SqliteLog.open(settings.data / "log", settings.partitions, SystemClock())
+
+
+async def open_ports(settings: Settings) -> Ports:
+    """All ports of this process, opened; settings must come from `cluster.folder.prepare`."""
+    clock = SystemClock()
+    return Ports(
+        log=await open_log(settings),
+        documents=await SqliteDocuments.open(settings.data / "documents.db", clock),
+        definitions=await SqlDefinitions.open(definitions_url(settings), clock),
+        http=AiohttpClient(),
+        clock=clock,
+        random=random.random,
+        new_id=lambda: str(uuid_utils.uuid7()),
+        secrets=SecretBox(settings.secret_key.encode()),
+    )
+
+
+async def migrate(settings: Settings) -> None:
+    """Create or upgrade everything that is stored; safe to repeat."""
+    from pipeline.stores.migrate import migrate as migrate_definitions  # Alembic takes 0.3 s to import
+
+    await migrate_definitions(definitions_url(settings))
+    log = await open_log(settings)
+    try:
+        # groups before the first append, so that nothing is published before somebody is due to read it
+        await log.create_group("collected", "collector", "start")
+        await log.create_group("processed", "store", "start")
+        if settings.workflow_enabled:
+            await log.create_group("processed", "workflow", "end")
+        else:
+            await log.drop_group("processed", "workflow")
+    finally:
+        await log.close()
+    documents = await SqliteDocuments.open(settings.data / "documents.db", SystemClock())
+    await documents.close()
