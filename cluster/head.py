@@ -19,8 +19,8 @@ from cluster.settings import Settings
 _OBJECT_STORE_BYTES = 80_000_000
 
 #: Seconds a replica gets to finish when it is stopped, and the whole node.
-GRACE_S = 6
-_DRAIN_S = GRACE_S + 3
+GRACE_S = 4
+_DRAIN_S = GRACE_S + 2
 
 #: Logical CPUs: only admission control; every replica asks for 0.
 _CPUS = "1"
@@ -42,6 +42,7 @@ class Head:
 
     def start(self) -> None:
         """Returns at once; the head takes some seconds to answer at `address`."""
+        self._end_orphans()  # of an `up` that was killed
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(mode=0o700, parents=True)
         arguments = [

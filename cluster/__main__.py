@@ -1,0 +1,5 @@
+"""`python -m cluster` is `rayfold`."""
+
+from cluster.command import main
+
+main()

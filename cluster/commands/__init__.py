@@ -1,0 +1,1 @@
+"""The subcommands of `rayfold`, one file each."""

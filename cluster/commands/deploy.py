@@ -1,0 +1,24 @@
+"""`rayfold deploy`"""
+
+import asyncio
+import os
+
+import click
+
+from cluster import deployment, folder, wiring
+from cluster.options import settings_of
+from pipeline.errors import Misconfigured, Retry
+
+
+@click.command()
+def deploy() -> None:
+    """Deploy onto the running Ray cluster at RAY_ADDRESS."""
+    address = os.environ.get("RAY_ADDRESS")
+    if not address:
+        raise Misconfigured("RAY_ADDRESS is not set: give it the head's address as host:port, or use `rayfold up`")
+    settings, _ = folder.prepare(settings_of())
+    asyncio.run(wiring.migrate(settings))
+    process = deployment.start(settings, address)
+    if process.wait() != 0:
+        raise Retry(f"the deployment failed: {deployment.failure(process)}")
+    click.echo(f"deployed (layout {settings.layout}); public API at {settings.url}/track")

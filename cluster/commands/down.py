@@ -1,0 +1,38 @@
+"""`rayfold down`"""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import click
+
+from cluster.folder import FolderLock
+from cluster.options import installation, settings_of
+from pipeline.errors import NotFound, Retry
+
+_DEADLINE_S = 60.0
+
+
+@click.command()
+@installation
+def down(data: Path | None, host: str | None, port: int | None) -> None:
+    """Drain and stop what `up` started on this data folder, nothing else."""
+    settings = settings_of(data=data, host=host, port=port)
+    if not (settings.data / "up.lock").exists():
+        raise NotFound(f"nothing was ever started on {settings.data}: name the folder with --data")
+    lock = FolderLock(settings.data)
+    try:
+        pid = lock.holder()
+        if not lock.is_taken() or pid is None:
+            click.echo("Rayfold is not running")
+            return
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + _DEADLINE_S
+        while lock.is_taken():
+            if time.monotonic() > deadline:
+                raise Retry(f"process {pid} has not ended after {_DEADLINE_S:g} s: look into {settings.data / 'up.log'}")
+            time.sleep(0.1)
+        click.echo("Rayfold has stopped")
+    finally:
+        lock.close()

@@ -1,0 +1,118 @@
+"""Keeps one installation up: starts its head, deploys, starts both again when the head dies, stops them in order."""
+
+import asyncio
+import json
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+
+from cluster import deployment, wiring
+from cluster.folder import FolderLock
+from cluster.head import Head
+from cluster.ports import is_free
+from cluster.settings import Settings
+from pipeline.errors import Misconfigured, Retry
+
+#: A start that takes longer has failed.
+_START_DEADLINE_S = 120.0
+
+_LOOK_S = 0.25
+_FIRST_PAUSE_S = 1.0
+_LONGEST_PAUSE_S = 30.0
+
+READY = "up.json"
+
+
+class Supervisor:
+    """`run` until a signal; `settings` come from `cluster.folder.prepare`."""
+
+    def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
+        self._settings = settings
+        self._say = say
+        self._stopping = False
+        self._lock = FolderLock(settings.data)
+        self._ready = settings.data / READY
+
+    def run(self, on_ready: Callable[[], None]) -> None:
+        """Raises `Misconfigured` when it cannot start: folder in use, port in use, tables too new."""
+        self._lock.take()
+        try:
+            self._ready.unlink(missing_ok=True)
+            if not is_free(self._settings.host, self._settings.port):
+                raise Misconfigured(
+                    f"port {self._settings.port} of {self._settings.host} is in use: "
+                    "stop what listens there, or choose another one with --port"
+                )
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, self._on_signal)
+            self._keep(on_ready)
+        finally:
+            self._ready.unlink(missing_ok=True)
+            self._lock.close()
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        self._stopping = True
+
+    def _keep(self, on_ready: Callable[[], None]) -> None:
+        pause = _FIRST_PAUSE_S
+        first = True
+        while not self._stopping:
+            head = Head(self._settings)
+            try:
+                if not self._start(head):
+                    break
+                self._ready.write_text(json.dumps({"url": self._settings.url, "ray": head.address, "head": head.pid}))
+                if first:
+                    on_ready()
+                first, pause = False, _FIRST_PAUSE_S
+                while not self._stopping and not head.died():
+                    time.sleep(_LOOK_S)
+            except Retry as error:
+                if first:
+                    raise
+                self._say(f"not up yet: {error}")
+            finally:
+                if self._stopping:
+                    self._say("stopping")
+                self._ready.unlink(missing_ok=True)
+                head.stop()
+            if not self._stopping:
+                self._say(f"the Ray head has ended; starting it again in {pause:g} s")
+                time.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE_S)
+
+    def _start(self, head: Head) -> bool:
+        """True when both APIs answer, False when a signal came first."""
+        head.start()
+        process = deployment.start(self._settings, head.address)
+        try:
+            asyncio.run(wiring.migrate(self._settings))
+            deadline = time.monotonic() + _START_DEADLINE_S
+            while process.poll() is None or not self._answers():
+                if self._stopping:
+                    return False
+                if head.died():
+                    raise Retry(f"the Ray head did not start: see {self._settings.data / 'ray.log'}")
+                if process.poll():
+                    raise Retry(f"the deployment failed: {deployment.failure(process)}")
+                if time.monotonic() > deadline:
+                    raise Retry(f"not ready after {_START_DEADLINE_S:g} s: see {self._settings.data / 'ray.log'}")
+                time.sleep(0.1)
+            return True
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+            assert isinstance(process, subprocess.Popen)
+            assert process.stderr is not None
+            process.stderr.close()
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self._settings.url}/ready", timeout=2) as answer:  # noqa: S310
+                return bool(answer.status == 200)
+        except (OSError, urllib.error.URLError):
+            return False
