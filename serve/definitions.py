@@ -98,7 +98,7 @@ def _check(value: object, now: Callable[[], datetime]) -> None:
         Selection(value, now)
         if value.mapping:
             compile_template(value.mapping)
-        if not value.settings.url.startswith(("http://", "https://")):
+        if not value.settings.url.startswith(("http://", "https://", "${")):
             raise Malformed("expected an http:// or https:// address", "settings.url")
     elif isinstance(value, Workflow):
         compile_workflow(value, now)

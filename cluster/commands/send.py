@@ -1,0 +1,47 @@
+"""`rayfold send`"""
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from cluster.inputs.open import read_file
+from cluster.options import settings_of
+from cluster.sender import Sender, Summary
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--url", help="Where Rayfold is (RAYFOLD_HOST and RAYFOLD_PORT).")
+@click.option("--source", default="", help="Source id for payloads that name none.")
+@click.option("--batch", type=click.IntRange(1, 1000), default=100, show_default=True, help="Events a request.")
+@click.option("--rate", type=float, default=0.0, help="Events a second; 0: as fast as it takes them.")
+def send(file: Path, url: str | None, source: str, batch: int, rate: float) -> None:
+    """Send a file of tracker payloads (JSON lines) or one of the example files; exit status 1 if any were refused."""
+    started = time.monotonic()
+    summary = send_file(file, url or settings_of().url, source=source, batch=batch, rate=rate)
+    seconds = time.monotonic() - started
+    click.echo(
+        f"{summary.sent:,} events sent in {seconds:.1f} s, {summary.retried} requests tried again, "
+        f"{summary.refused:,} events refused"
+    )
+    for reason in summary.reasons:
+        click.echo(f"  {reason}", err=True)
+    if summary.refused:
+        raise click.exceptions.Exit(1)
+
+
+def send_file(file: Path, url: str, *, source: str = "", batch: int = 100, rate: float = 0.0) -> Summary:
+    """Send one file with a progress bar (lines when there is no terminal)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    items = list(read_file(file, source))
+    total = sum(item.events for item in items)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(), disable=not sys.stdout.isatty()) as progress:
+        task = progress.add_task(file.name, total=total)
+        sender = Sender(url, batch, rate, lambda count: progress.advance(task, count))
+        return asyncio.run(sender.send(items))

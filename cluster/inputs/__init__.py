@@ -1,0 +1,1 @@
+"""Files that `rayfold send` understands, one reader each: all yield encoded tracker payloads."""

@@ -1,0 +1,28 @@
+"""Recognises an input file by its name and reads it."""
+
+import gzip
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+from cluster.inputs import cdnow, json_lines, shop
+from cluster.inputs.item import Item
+from pipeline.errors import Misconfigured
+
+
+def read_file(path: Path, source: str = "") -> Iterator[Item]:
+    """Payloads of a file, gzipped or not. Raises `Misconfigured` when it cannot be read, `Malformed` naming a line."""
+    name = path.name.removesuffix(".gz")
+    try:
+        raw = path.open("rb")
+    except OSError as error:
+        raise Misconfigured(f"{path} cannot be read: {error.strerror}") from None
+    with raw:
+        unpacked = gzip.open(raw) if path.suffix == ".gz" else raw
+        lines = io.TextIOWrapper(unpacked, encoding="utf-8")
+        if name == "cdnow.txt":
+            yield from cdnow.read(lines, name, source or cdnow.SOURCE)
+        elif name == "ecom.csv":
+            yield from shop.read(lines, name, source or shop.SOURCE)
+        else:
+            yield from json_lines.read(lines, name, source)
