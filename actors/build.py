@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping
 
 from actors.batcher import Batcher
 from actors.collector import Collector
-from pipeline.definitions_watch import DefinitionsWatch
 from actors.dispatcher import Dispatcher
 from actors.executor import Executor
-from pipeline.ports import Ports
 from actors.stage import Stage
+from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.hot import Limits
 from pipeline.mapping.table import load_table
+from pipeline.ports import Ports
 
 
 def _collector(ports: Ports, watch: DefinitionsWatch, worker: str, retention_ms: int) -> Stage:
@@ -23,9 +23,7 @@ def _batcher(ports: Ports, watch: DefinitionsWatch, worker: str, retention_ms: i
 
 
 def _dispatcher(ports: Ports, watch: DefinitionsWatch, worker: str, retention_ms: int) -> Stage:
-    return Dispatcher(
-        ports.log, ports.documents, watch, ports.http, ports.clock, worker, ports.random, ports.secrets
-    )
+    return Dispatcher(ports.log, ports.documents, watch, ports.http, ports.clock, worker, ports.random, ports.secrets)
 
 
 def _executor(ports: Ports, watch: DefinitionsWatch, worker: str, retention_ms: int) -> Stage:

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from actors.counters import Counters
-from pipeline.definitions_watch import DefinitionsWatch
 from actors.owned import STORE_GROUP, Owned
 from actors.partitions import Partitions
 from pipeline import envelope
 from pipeline.batch import Batch
 from pipeline.clock import Clock
+from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.envelope import CollectedRecords
 from pipeline.errors import StoreUnavailable
 from pipeline.fold import Fold, Missing
@@ -44,7 +44,7 @@ _IDLE_WAIT_S = 1.0
 
 class _Item(NamedTuple):
     position: Position
-    index: int
+    place: int
     origin: Origin | None
     record: Record
     events: int
@@ -132,14 +132,14 @@ class Collector:
         batch = _batch(owned)
         for item in items:
             if item.origin is not None and _is_heard(item.origin, batch):
-                batch.done(item.position, item.index)
+                batch.done(item.position, item.place)
                 continue
             while missing := fold.missing(item.record):
                 await self._load(fold, missing)
             fold.apply(item.record, item.origin is None, catalog, batch)
             if item.origin is not None:
-                batch.heard[item.origin.sender] = (item.origin.sequence, item.origin.index)
-            batch.done(item.position, item.index)
+                batch.heard[item.origin.sender] = (item.origin.sequence, item.origin.place)
+            batch.done(item.position, item.place)
             if batch.size >= _CUT_BYTES:
                 await owned.publish(batch.finish(owned.hot, self._clock.now_ms(), catalog.revision))
                 batch = _batch(owned)
@@ -202,7 +202,7 @@ def _batch(owned: Owned) -> Batch:
 
 
 def _is_heard(origin: Origin, batch: Batch) -> bool:
-    return (origin.sequence, origin.index) <= batch.heard.get(origin.sender, (-1, -1))
+    return (origin.sequence, origin.place) <= batch.heard.get(origin.sender, (-1, -1))
 
 
 def _items(owned: Owned, messages: Sequence[Message]) -> list[_Item]:

@@ -99,7 +99,9 @@ class Deliverer:
                 return True
             if verdict is Verdict.ALARM:
                 if not self.alarm:
-                    _log.error("destination %s paused, check its address and credentials: %s", self._destination, reason)
+                    _log.error(
+                        "destination %s paused, check its address and credentials: %s", self._destination, reason
+                    )
                 self.alarm = reason
                 wait = max(wait, ALARM_PAUSE_S)
             await self._pause(max(wait, pause * (0.5 + self._random() / 2)))

@@ -6,14 +6,13 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from pipeline import progress
 from actors.counters import Counters
-from pipeline.definitions_watch import DefinitionsWatch
 from actors.deliverer import Deliverer, Due
 from actors.heed import Heed
 from actors.partitions import Partitions
-from pipeline import envelope
+from pipeline import envelope, progress
 from pipeline.clock import Clock
+from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.delivery import Outlet
 from pipeline.errors import RayfoldError
 from pipeline.http.port import Http
@@ -154,7 +153,9 @@ class _Channel:
             if not messages:
                 await partitions.news(generation, _IDLE_WAIT_S)
                 continue
-            settled = await self._handle(partition, [one for one in messages if one.position > done.position], heed, done)
+            settled = await self._handle(
+                partition, [one for one in messages if one.position > done.position], heed, done
+            )
             if settled is None:
                 return
             done = settled
@@ -213,6 +214,4 @@ class _Channel:
                     return False
             return partitions.may_own(partition)
 
-        return Deliverer(
-            self._id, stage._http, stage._documents, stage._clock, stage._random, stage.counters, active
-        )
+        return Deliverer(self._id, stage._http, stage._documents, stage._clock, stage._random, stage.counters, active)

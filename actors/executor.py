@@ -9,12 +9,12 @@ import msgspec
 
 from actors import outbox
 from actors.counters import Counters
-from pipeline.definitions_watch import DefinitionsWatch
 from actors.heed import Heed
 from actors.partitions import Partitions
 from pipeline import envelope, instant
 from pipeline.clock import Clock
 from pipeline.definition import Rule
+from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.envelope import Entry, Outgoing, Processed, Runs, RunTotals, Stored, Through
 from pipeline.errors import StoreUnavailable
 from pipeline.http.port import Http, HttpFailure

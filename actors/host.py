@@ -4,12 +4,12 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from pipeline.definitions_watch import DefinitionsWatch
-from pipeline.ports import Ports
 from actors.stage import Stage
 from pipeline import envelope
+from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.errors import DefinitionsUnavailable, LogUnavailable, Retry, StoreUnavailable
 from pipeline.journal import Journal
+from pipeline.ports import Ports
 from pipeline.stores.definitions import Heartbeat
 
 _log = logging.getLogger(__name__)

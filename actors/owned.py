@@ -1,5 +1,7 @@
 """One owned partition of `processed`: its fenced writer and the state carried from envelope to envelope."""
 
+from decimal import Decimal
+
 import msgspec
 
 from actors import outbox
@@ -16,7 +18,7 @@ STORE_GROUP = "store"
 #: Bytes read at a time while the tail is rebuilt.
 _READ_BYTES = 4_000_000
 
-_decode_record = msgspec.json.Decoder(Record, float_hook=envelope.Decimal).decode
+_decode_record = msgspec.json.Decoder(Record, float_hook=Decimal).decode
 
 
 class Owned:

@@ -27,7 +27,7 @@ class Client:
 
     def get(self, path: str, **query: str | int) -> Any:
         """JSON under /api, non-integers as `Decimal`."""
-        return self.call("GET", path, **query)
+        return self.call("GET", path, None, **query)
 
     def call(self, method: str, path: str, body: bytes | None = None, **query: str | int) -> Any:
         """Raises `NotFound`, `Malformed`, `Conflict` or `Retry` with the API's own sentence."""
@@ -43,7 +43,7 @@ class Client:
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
             raise Retry(
-                f"no Rayfold answers at {self._url} ({reason}): start it with `rayfold up`, or name its port with --port"
+                f"no Rayfold answers at {self._url} ({reason}): start it with `rayfold up`, or name --port"
             ) from None
 
     def pages(self, path: str, **query: str | int) -> Iterator[Any]:

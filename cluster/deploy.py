@@ -21,7 +21,9 @@ _PRIVATE = {"num_cpus": 0}
 
 def connect(address: str) -> None:
     """Join the cluster as a driver; raises `ConnectionError` while it does not answer."""
-    ray.init(address=address, namespace="serve", log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
+    ray.init(
+        address=address, namespace="serve", log_to_driver=False, logging_level=logging.ERROR, configure_logging=False
+    )
 
 
 def deploy(settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""The deployment classes: plain classes that open ports in their own process. cluster.deploy makes deployments of them."""
+"""The deployment classes: plain, opening ports in their own process. cluster.deploy makes deployments of them."""
 
 import asyncio
 import logging
@@ -53,7 +53,9 @@ class _Process:
         for name in _OWN:
             logging.getLogger(name).addHandler(journal)
         stages = [build(stage, ports, watch, worker, settings.retention_ms) for stage in self._stages]
-        self._host = Host(ports, watch, stages, worker, os.uname().nodename, os.getpid(), settings.retention_ms, journal)
+        self._host = Host(
+            ports, watch, stages, worker, os.uname().nodename, os.getpid(), settings.retention_ms, journal
+        )
         try:
             await watch.refresh()
         except DefinitionsUnavailable as error:
@@ -83,7 +85,7 @@ class _Process:
 class StageWorker(_Process):
     """A worker that runs some stages."""
 
-    async def __init__(self, settings: Settings, name: str, stages: tuple[str, ...]) -> None:
+    async def __init__(self, settings: Settings, name: str, stages: tuple[str, ...]) -> None:  # type: ignore[misc]  # Serve awaits it
         _Process.__init__(self, settings, name, stages)
         await self._open()
 
@@ -91,7 +93,7 @@ class StageWorker(_Process):
 class PublicApi(_Process):
     """The public API; with the collector inside where the layout says so."""
 
-    async def __init__(self, settings: Settings, stages: tuple[str, ...]) -> None:
+    async def __init__(self, settings: Settings, stages: tuple[str, ...]) -> None:  # type: ignore[misc]  # Serve awaits it
         _Process.__init__(self, settings, "public", stages)
         self._opened = await self._open()
 
@@ -103,7 +105,7 @@ class PublicApi(_Process):
 class PrivateApi(_Process):
     """The private API; the stage workers are its children, so that they end quickly and one application shows them."""
 
-    async def __init__(self, settings: Settings, workers: Mapping[str, Any]) -> None:
+    async def __init__(self, settings: Settings, workers: Mapping[str, Any]) -> None:  # type: ignore[misc]  # Serve awaits it
         _Process.__init__(self, settings, "private", ())
         self._workers = workers
         self._opened = await self._open()
@@ -122,7 +124,11 @@ def _running(settings: Settings, ports: Ports, watch: DefinitionsWatch) -> Runni
         "collector_enabled": settings.collector_enabled,
         "workflow_enabled": settings.workflow_enabled,
         "partitions": settings.partitions,
-        "deployments": {"public": list(planned.in_api), "private": [], **{k: list(v) for k, v in planned.workers.items()}},
+        "deployments": {
+            "public": list(planned.in_api),
+            "private": [],
+            **{k: list(v) for k, v in planned.workers.items()},
+        },
     }
     rows = [StageFacts(row.name, row.reads, row.groups) for row in topology.STAGES]
     return Running(ports, watch, rows, facts, lambda: wanted_workers(planned))

@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -32,7 +33,7 @@ class Supervisor:
     def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
         self._settings = settings
         self._say = say
-        self._stopping = False
+        self._stopping = threading.Event()
         self._lock = FolderLock(settings.data)
         self._ready = settings.data / READY
 
@@ -54,12 +55,12 @@ class Supervisor:
             self._lock.close()
 
     def _on_signal(self, number: int, frame: object) -> None:
-        self._stopping = True
+        self._stopping.set()
 
     def _keep(self, on_ready: Callable[[], None]) -> None:
         pause = _FIRST_PAUSE_S
         first = True
-        while not self._stopping:
+        while not self._stopping.is_set():
             head = Head(self._settings)
             try:
                 if not self._start(head):
@@ -68,20 +69,20 @@ class Supervisor:
                 if first:
                     on_ready()
                 first, pause = False, _FIRST_PAUSE_S
-                while not self._stopping and not head.died():
-                    time.sleep(_LOOK_S)
+                while not self._stopping.is_set() and not head.died():
+                    self._stopping.wait(_LOOK_S)
             except Retry as error:
                 if first:
                     raise
                 self._say(f"not up yet: {error}")
             finally:
-                if self._stopping:
+                if self._stopping.is_set():
                     self._say("stopping")
                 self._ready.unlink(missing_ok=True)
                 head.stop()
-            if not self._stopping:
+            if not self._stopping.is_set():
                 self._say(f"the Ray head has ended; starting it again in {pause:g} s")
-                time.sleep(pause)
+                self._stopping.wait(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_S)
 
     def _start(self, head: Head) -> bool:
@@ -92,7 +93,7 @@ class Supervisor:
             asyncio.run(wiring.migrate(self._settings))
             deadline = time.monotonic() + _START_DEADLINE_S
             while process.poll() is None or not self._answers():
-                if self._stopping:
+                if self._stopping.is_set():
                     return False
                 if head.died():
                     raise Retry(f"the Ray head did not start: see {self._settings.data / 'ray.log'}")

@@ -124,9 +124,7 @@ async def _processed(
         account.in_flight += envelope.decode_processed_header(message.data).stored
 
 
-async def _collected(
-    log: Log, partition: int, newest: Processed | None, account: Account, unsent: "_Unsent"
-) -> None:
+async def _collected(log: Log, partition: int, newest: Processed | None, account: Account, unsent: "_Unsent") -> None:
     """What lies in the input beyond the newest envelope's `through`."""
     through = newest.through if newest is not None else envelope.Through()
     heard = newest.heard if newest is not None else {}
@@ -143,7 +141,7 @@ async def _collected(
             if origin is None:
                 account.accepted += count
                 account.in_flight += count
-            elif (origin.sequence, origin.index) > heard.get(origin.sender, (-1, -1)):
+            elif (origin.sequence, origin.place) > heard.get(origin.sender, (-1, -1)):
                 if origin not in unsent.seen:
                     account.in_flight += count
                     account.forwards_in_flight += count
@@ -172,7 +170,12 @@ class _Unsent:
 
 
 async def _destinations(
-    log: Log, documents: Documents, catalog: Catalog, now: Callable[[], datetime], ends: list[Position], account: Account
+    log: Log,
+    documents: Documents,
+    catalog: Catalog,
+    now: Callable[[], datetime],
+    ends: list[Position],
+    account: Account,
 ) -> None:
     for id, destination in catalog.destinations.items():
         reader = account.destinations[id] = Reader()

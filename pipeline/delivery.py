@@ -154,4 +154,3 @@ def dead_letter(request: Request, destination: str, entry: Entry, reason: str, t
         "method": request.method,
         "body": None if request.body is None else request.body.decode(),
     }
-

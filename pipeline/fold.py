@@ -198,10 +198,11 @@ class Fold:
         batch: Batch,
     ) -> None:
         """Map every event, then freeze the profile once for those that somebody asks for."""
+        id = None if profile is None else str(profile["id"])
         documents = []
         watched = False
         for event in events:
-            document = event_document(event, payload, profile and profile["id"])
+            document = event_document(event, payload, id)
             mapping = self._table.get(event.type)
             if mapping is not None:
                 errors = mapping.fold(event.properties, document, profile)
@@ -220,7 +221,7 @@ class Fold:
         for document in documents:
             type = document["type"]
             seen = view if watched and catalog.watches(payload.source, type) else -1
-            batch.event(document, type, payload.source, profile and profile["id"], flags, seen)
+            batch.event(document, type, payload.source, id, flags, seen)
 
     # ---- commands
 

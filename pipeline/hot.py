@@ -118,7 +118,7 @@ class Hot:
 
 
 def _drop(window: dict[str, int], excess: int, saved_sequence: int) -> None:
-    gone = []
+    gone: list[str] = []
     for id, sequence in window.items():
         if excess <= len(gone) or sequence > saved_sequence:
             break

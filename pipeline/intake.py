@@ -5,6 +5,7 @@ Fields and defaults follow Tracardi's tracker payload; where Tracardi answers 50
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import msgspec
@@ -99,7 +100,7 @@ class Accepted(NamedTuple):
 
 
 _decoder: msgspec.json.Decoder[_Tracker | list[_Tracker]] = msgspec.json.Decoder(
-    _Tracker | list[_Tracker], float_hook=envelope.Decimal
+    _Tracker | list[_Tracker], float_hook=Decimal
 )
 
 

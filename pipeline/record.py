@@ -8,11 +8,11 @@ Json = dict[str, Any]
 
 
 class Origin(NamedTuple):
-    """Which outbox slot a record was sent from; counts as heard up to the highest (sequence, index) per sender."""
+    """Which outbox slot a record was sent from; heard up to the highest (sequence, place) per sender."""
 
     sender: str
     sequence: int
-    index: int
+    place: int
 
 
 class EventIn(msgspec.Struct, array_like=True, omit_defaults=True):

@@ -50,7 +50,9 @@ def run_id(workflow: str, event: str) -> str:
     return identity.event_id("@workflow", f"{workflow}:{event}")
 
 
-def effect_of(run: Run, id: str, workflow: str, revision: int, entry: Entry, event: Mapping[str, Any], now_ms: int) -> Effect | None:
+def effect_of(
+    run: Run, id: str, workflow: str, revision: int, entry: Entry, event: Mapping[str, Any], now_ms: int
+) -> Effect | None:
     """The command that carries the run's changes back to the profile; None when it changes nothing."""
     if entry.profile is None or not (run.operations or run.emitted):
         return None

@@ -87,7 +87,9 @@ def data_routes(ports: Ports) -> APIRouter:
         return await search("dead", Query(chosen(destination=destination, state=state)), limit, cursor)
 
     @router.get("/runs")
-    async def runs(workflow: str = "", state: str = "", profile: str = "", limit: int = 25, cursor: str = "") -> Response:
+    async def runs(
+        workflow: str = "", state: str = "", profile: str = "", limit: int = 25, cursor: str = ""
+    ) -> Response:
         """Finished workflow runs, newest first."""
         equals = chosen(workflow=workflow, state=state, profile=profile)
         return await search("run", Query(equals), limit, cursor)

@@ -40,7 +40,12 @@ class Running:
     """Answers questions about the whole installation."""
 
     def __init__(
-        self, ports: Ports, watch: DefinitionsWatch, stages: Sequence[StageFacts], facts: Mapping[str, Any], wanted: Wanted
+        self,
+        ports: Ports,
+        watch: DefinitionsWatch,
+        stages: Sequence[StageFacts],
+        facts: Mapping[str, Any],
+        wanted: Wanted,
     ) -> None:
         self._ports = ports
         self._watch = watch

@@ -144,5 +144,3 @@ def _waiting(request: Request) -> Waiting:
     if not 0 < timeout_s <= _LONGEST_WAIT_S:
         raise Malformed(f"timeout is a number of seconds up to {_LONGEST_WAIT_S:.0f}", "timeout")
     return Waiting(until, timeout_s)
-
-

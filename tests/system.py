@@ -110,7 +110,9 @@ async def running(folder: Path, stages: Sequence[str] = STAGES, worker: str = "w
     ]
     run = Running(ports, watch, facts, {"layout": "test"}, wanted)
     public = httpx.AsyncClient(
-        transport=httpx.ASGITransport(public_app(ports, watch, Limits(), run.metrics)), base_url="http://test", timeout=60
+        transport=httpx.ASGITransport(public_app(ports, watch, Limits(), run.metrics)),
+        base_url="http://test",
+        timeout=60,
     )
     private = httpx.AsyncClient(
         transport=httpx.ASGITransport(private_app(ports, watch, run, TOKEN)),

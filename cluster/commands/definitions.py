@@ -1,7 +1,6 @@
 """`rayfold source|destination|workflow|rule`"""
 
 import json
-import sys
 from pathlib import Path
 from typing import BinaryIO
 
@@ -39,8 +38,9 @@ def _group(name: str) -> click.Group:
     def put(id: str | None, file: BinaryIO, data: Path | None, host: str | None, port: int | None) -> None:
         """Create or replace from a JSON file or standard input; ID may stand in the JSON instead."""
         if id is not None and Path(id).is_file():
-            file, id = Path(id).open("rb"), None
-        body = file.read() if file is not sys.stdin else sys.stdin.buffer.read()
+            body, id = Path(id).read_bytes(), None
+        else:
+            body = file.read()
         try:
             named = json.loads(body)
         except ValueError as error:

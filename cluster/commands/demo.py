@@ -61,7 +61,9 @@ def demo(exits: bool, layout: str | None) -> None:
     try:
         right = _show(settings, address)
         if not exits:
-            click.echo(f"\nLook around at {settings.url}/api/docs, or with `rayfold status --data {settings.data}`. Ctrl-C stops.")
+            click.echo(
+                f"\nLook around at {settings.url}/api/docs, or with `rayfold status --data {settings.data}`. Ctrl-C stops."
+            )
             _stay()
     finally:
         process.terminate()
@@ -99,7 +101,9 @@ def _show(settings: Settings, address: str) -> bool:
     again = _quiet(client)
     same = _learnt(client, again, address, show=False) == found
     doubled = again["duplicate"] - account["duplicate"] == _EVENTS and again["stored"] == account["stored"]
-    click.echo(f"  {'OK      ' if same and doubled else 'DIFFERS '} {again['duplicate']:,} duplicates, nothing else changed")
+    click.echo(
+        f"  {'OK      ' if same and doubled else 'DIFFERS '} {again['duplicate']:,} duplicates, nothing else changed"
+    )
     click.echo(f"\n  public API   {settings.url}/track\n  private API  {settings.url}/api/docs")
     return right and same and doubled
 
@@ -159,5 +163,8 @@ def _compare(found: dict[str, Any], account: dict[str, Any]) -> bool:
     for name, expected in _EXPECTED.items():
         agrees = found[name] == expected
         right = right and agrees
-        click.echo(f"  {'OK      ' if agrees else 'DIFFERS '} {name}: {found[name]:,}" + ("" if agrees else f", not {expected:,}"))
+        click.echo(
+            f"  {'OK      ' if agrees else 'DIFFERS '} {name}: {found[name]:,}"
+            + ("" if agrees else f", not {expected:,}")
+        )
     return right

@@ -31,7 +31,9 @@ def down(data: Path | None, host: str | None, port: int | None) -> None:
         deadline = time.monotonic() + _DEADLINE_S
         while lock.is_taken():
             if time.monotonic() > deadline:
-                raise Retry(f"process {pid} has not ended after {_DEADLINE_S:g} s: look into {settings.data / 'up.log'}")
+                raise Retry(
+                    f"process {pid} has not ended after {_DEADLINE_S:g} s: look into {settings.data / 'up.log'}"
+                )
             time.sleep(0.1)
         click.echo("Rayfold has stopped")
     finally:

@@ -14,7 +14,7 @@ def read_file(path: Path, source: str = "") -> Iterator[Item]:
     """Payloads of a file, gzipped or not. Raises `Misconfigured` when it cannot be read, `Malformed` naming a line."""
     name = path.name.removesuffix(".gz")
     try:
-        raw = path.open("rb")
+        raw = path.open("rb")  # noqa: SIM115  (closed below)
     except OSError as error:
         raise Misconfigured(f"{path} cannot be read: {error.strerror}") from None
     with raw:

@@ -47,9 +47,7 @@ class SqliteLog:
         self._cursors: dict[tuple[str, str], CursorFile] = {}
 
     @classmethod
-    async def open(
-        cls, folder: Path, partitions: int, clock: Clock, topics: Sequence[str] = TOPICS
-    ) -> "SqliteLog":
+    async def open(cls, folder: Path, partitions: int, clock: Clock, topics: Sequence[str] = TOPICS) -> "SqliteLog":
         """Open or create. Raises `Misconfigured` for another partition count, `UnknownFormat` for a newer format."""
         await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True, exist_ok=True)
         return cls(folder, partitions, clock, topics)
@@ -132,7 +130,8 @@ class SqliteLog:
         groups = await self.groups(topic)
         floors = {
             partition: min(
-                (self._committed(topic, group, partition) for group in groups), default=self._topics[topic].end(partition)
+                (self._committed(topic, group, partition) for group in groups),
+                default=self._topics[topic].end(partition),
             )
             for partition in range(self._partitions)
         }

@@ -69,7 +69,9 @@ class Topic:
         db.execute("insert or ignore into meta values('format', ?), ('partitions', ?)", (FORMAT, self.partitions))
         meta = dict(db.execute("select name, value from meta"))
         if meta["format"] > FORMAT:
-            raise UnknownFormat(f"{self.path} has format {meta['format']}, this Rayfold reads {FORMAT}: upgrade Rayfold")
+            raise UnknownFormat(
+                f"{self.path} has format {meta['format']}, this Rayfold reads {FORMAT}: upgrade Rayfold"
+            )
         if meta["partitions"] != self.partitions:
             raise Misconfigured(
                 f"{self.path} has {meta['partitions']} partitions and cannot get {self.partitions}: "
@@ -105,9 +107,7 @@ class Topic:
             return 0, data
         return 1, self._compressor.compress(data)
 
-    def _insert(
-        self, items: Sequence[Item], packed: Sequence[tuple[int, bytes]]
-    ) -> list[Position | RayfoldError]:
+    def _insert(self, items: Sequence[Item], packed: Sequence[tuple[int, bytes]]) -> list[Position | RayfoldError]:
         db = self._writing
         heads = {row[0]: [row[1], row[2]] for row in db.execute("select partition, next, epoch from head")}
         outcomes: list[Position | RayfoldError] = []

@@ -60,7 +60,9 @@ class Outcome(NamedTuple):
 class Query(NamedTuple):
     """What to search for; all parts must hold. Newest first by ``time``, ties by id."""
 
-    equals: Mapping[str, str | bool] = {}  #: names of `FIELDS`, plus ``refused``; a merged profile matches only by ``merged_into``
+    equals: Mapping[
+        str, str | bool
+    ] = {}  #: names of `FIELDS`, plus ``refused``; a merged profile matches only by ``merged_into``
     since: str = ""  #: time >= this
     until: str = ""  #: time < this
     text: str = ""  #: the body contains these words, in any order and case

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Table, delete, select, text, update
 from sqlalchemy.dialects import mysql, sqlite
-from sqlalchemy.exc import DBAPIError, NoSuchTableError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from pipeline.clock import Clock
@@ -46,7 +46,7 @@ class SqlDefinitions:
         try:
             async with self._engine.execution_options(writes=False).begin() as connection:
                 found = await connection.scalar(text(f"select version_num from {self._tables.version_table}"))  # noqa: S608
-        except (OperationalError, NoSuchTableError, DBAPIError) as error:
+        except DBAPIError as error:
             if "no such table" in str(error) or "doesn't exist" in str(error):
                 raise Misconfigured("the definitions database has no tables yet: run `rayfold migrate`") from error
             raise DefinitionsUnavailable(f"the definitions database does not answer: {error.orig}") from error
@@ -112,7 +112,11 @@ class SqlDefinitions:
         return [Heartbeat(row[0], row[1], row[2], bytes(row[3])) for row in rows]
 
     async def _read(self, statement: Any) -> Sequence[Any]:
-        async with _translated(), self._one_at_a_time, self._engine.execution_options(writes=False).begin() as connection:
+        async with (
+            _translated(),
+            self._one_at_a_time,
+            self._engine.execution_options(writes=False).begin() as connection,
+        ):
             return (await connection.execute(statement)).fetchall()
 
     async def close(self) -> None:
@@ -146,5 +150,3 @@ def _upsert(connection: AsyncConnection, table: Table, row: dict[str, Any], keys
         return on_mysql.on_duplicate_key_update({name: on_mysql.inserted[name] for name in changed})
     on_sqlite = sqlite.insert(table).values(row)
     return on_sqlite.on_conflict_do_update(index_elements=keys, set_={n: on_sqlite.excluded[n] for n in changed})
-
-

@@ -81,7 +81,7 @@ def _extractor(fields: Mapping[str, str]) -> Callable[[bytes], tuple[Any, ...]]:
         root = decode(body)
         values = []
         for path in paths:
-            value = root
+            value: Any = root
             for part in path:
                 value = getattr(value, part, None)
             values.append(value)

@@ -41,7 +41,9 @@ def parse(text: str) -> Any:
     try:
         return _parser().parse(flat)
     except UnexpectedEOF as error:
-        raise _pointed(flat, len(flat) + 1, f"the condition ends too early; expected {_names(error.expected)}") from None
+        raise _pointed(
+            flat, len(flat) + 1, f"the condition ends too early; expected {_names(error.expected)}"
+        ) from None
     except UnexpectedCharacters as error:
         raise _pointed(flat, error.column, f"unexpected text; expected {_names(error.allowed or ())}") from None
     except UnexpectedInput as error:

@@ -33,7 +33,9 @@ class Run(NamedTuple):
 class Flow:
     """Made by `compile_workflow`."""
 
-    def __init__(self, order: list[str], nodes: Mapping[str, Node], edges: Mapping[tuple[str, str], list[str]], start: str) -> None:
+    def __init__(
+        self, order: list[str], nodes: Mapping[str, Node], edges: Mapping[tuple[str, str], list[str]], start: str
+    ) -> None:
         self._order = order
         self._nodes = nodes
         self._edges = edges

@@ -68,7 +68,10 @@ async def test_a_workflow_adds_and_removes_a_segment(tmp_path: Path) -> None:
         await system.put("rules", "r1", {"event_type": "product-added-to-basket", "workflow": "open"})
         await system.put("rules", "r2", {"event_type": "checkout-completed", "workflow": "closed"})
         await asyncio.sleep(0.7)
-        for who, types in (("a", ["product-added-to-basket"]), ("b", ["product-added-to-basket", "checkout-completed"])):
+        for who, types in (
+            ("a", ["product-added-to-basket"]),
+            ("b", ["product-added-to-basket", "checkout-completed"]),
+        ):
             await system.track(payload("shop", *types, profile={"id": who}, session={"id": f"s-{who}"}))
         account = await system.quiet()
         assert account["workflows"] == {"due": 3, "run": 3, "dead": 0, "in_flight": 0}
