@@ -27,7 +27,7 @@ TOPICS = ("collected", "processed", "runs")
 
 
 class Host:
-    """`run` until `stop`; `check` raises when a stage has died or is stuck."""
+    """`run` until `stop`; `check` raises when a stage has died or is stuck. `api`: which API this process serves too."""
 
     def __init__(
         self,
@@ -39,6 +39,7 @@ class Host:
         pid: int,
         retention_ms: int,
         journal: Journal,
+        api: str = "",
     ) -> None:
         self._ports = ports
         self._watch = watch
@@ -48,6 +49,7 @@ class Host:
         self._pid = pid
         self._retention_ms = retention_ms
         self._journal = journal
+        self._api = api
         self._started_ms = ports.clock.now_ms()
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -115,6 +117,9 @@ class Host:
                 for stage in self._stages:
                     body = envelope.encode(self._report(stage))
                     await self._ports.definitions.beat(Heartbeat(f"{self._worker}.{stage.name}", stage.name, now, body))
+                if self._api:
+                    facts = envelope.encode(self._facts())
+                    await self._ports.definitions.beat(Heartbeat(self._worker, f"api.{self._api}", now, facts))
                 await self._journal.flush_to(self._ports.documents)
             except (DefinitionsUnavailable, StoreUnavailable) as error:
                 _log.warning("no heartbeat: %s", error)
@@ -123,10 +128,7 @@ class Host:
     def _report(self, stage: Stage) -> dict[str, object]:
         counters = stage.counters
         return {
-            "worker": self._worker,
-            "node": self._node,
-            "pid": self._pid,
-            "started_ms": self._started_ms,
+            **self._facts(),
             "partitions": sorted(stage.held),
             "received": counters.received,
             "handled": counters.handled,
@@ -134,6 +136,14 @@ class Host:
             "dead": counters.dead,
             "last_error": counters.last_error,
             "last_error_ms": counters.last_error_ms,
+        }
+
+    def _facts(self) -> dict[str, object]:
+        return {
+            "worker": self._worker,
+            "node": self._node,
+            "pid": self._pid,
+            "started_ms": self._started_ms,
             "revision": self._watch.catalog.revision,
             "definitions_asked_ms": self._watch.asked_ms,
         }

@@ -51,9 +51,8 @@ def rayfold(verbose: bool) -> None:
 def main() -> None:
     """Entry point: an error is one sentence and exit status 1."""
     try:
-        rayfold.main(standalone_mode=False)
-    except click.exceptions.Exit as end:
-        sys.exit(end.exit_code)
+        status = rayfold.main(standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as error:

@@ -1,4 +1,4 @@
-"""Deploys an installation onto a running Ray cluster: two applications, the stage workers children of the private one."""
+"""Deploys an installation onto a running Ray cluster: two applications, the stages children of the private one."""
 
 import logging
 from typing import Any
@@ -70,7 +70,12 @@ def _worker(settings: Settings, name: str, stages: tuple[str, ...]) -> Any:
     least, most = topology.bounds(stages, settings.partitions)
     policy = AutoscalingPolicy(
         policy_function="cluster.scaling:BacklogPolicy",
-        policy_kwargs={"data": str(settings.data), "partitions": settings.partitions, "stages": list(stages)},
+        policy_kwargs={
+            "data": str(settings.data),
+            "partitions": settings.partitions,
+            "scale_records": settings.scale_records,
+            "stages": list(stages),
+        },
     )
     scaling = AutoscalingConfig(
         min_replicas=least, max_replicas=most, upscale_delay_s=1.0, downscale_delay_s=30.0, policy=policy

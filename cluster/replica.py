@@ -43,6 +43,7 @@ class _Process:
         self._ports: Ports | None = None
         self._host: Host | None = None
         self._task: asyncio.Task[None] | None = None
+        self._api = ""  #: which API this process serves
 
     async def _open(self) -> tuple[Ports, DefinitionsWatch]:
         settings = self._settings
@@ -53,9 +54,8 @@ class _Process:
         for name in _OWN:
             logging.getLogger(name).addHandler(journal)
         stages = [build(stage, ports, watch, worker, settings.retention_ms) for stage in self._stages]
-        self._host = Host(
-            ports, watch, stages, worker, os.uname().nodename, os.getpid(), settings.retention_ms, journal
-        )
+        node, pid = os.uname().nodename, os.getpid()
+        self._host = Host(ports, watch, stages, worker, node, pid, settings.retention_ms, journal, self._api)
         try:
             await watch.refresh()
         except DefinitionsUnavailable as error:
@@ -95,6 +95,7 @@ class PublicApi(_Process):
 
     async def __init__(self, settings: Settings, stages: tuple[str, ...]) -> None:  # type: ignore[misc]  # Serve awaits it
         _Process.__init__(self, settings, "public", stages)
+        self._api = "public"
         self._opened = await self._open()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
@@ -107,6 +108,7 @@ class PrivateApi(_Process):
 
     async def __init__(self, settings: Settings, workers: Mapping[str, Any]) -> None:  # type: ignore[misc]  # Serve awaits it
         _Process.__init__(self, settings, "private", ())
+        self._api = "private"
         self._workers = workers
         self._opened = await self._open()
 

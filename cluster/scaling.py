@@ -15,23 +15,21 @@ from pipeline.errors import RayfoldError
 
 _log = logging.getLogger(__name__)
 
-#: One worker more for each so many records waiting.
-RECORDS_PER_WORKER = 20_000
-
 #: How often the log is asked.
 _ASK_S = 1.0
 
 
-def wanted(records: int, least: int, most: int) -> int:
+def wanted(records: int, per_worker: int, least: int, most: int) -> int:
     """Workers for a backlog of that many records."""
-    return max(least, min(most, math.ceil(records / RECORDS_PER_WORKER)))
+    return max(least, min(most, math.ceil(records / per_worker)))
 
 
 class BacklogPolicy:
     """Made once in Serve's controller and called at every tick; never raises, holds its target when it knows nothing."""
 
-    def __init__(self, data: str, partitions: int, stages: list[str]) -> None:
+    def __init__(self, data: str, partitions: int, scale_records: int, stages: list[str]) -> None:
         settings = self._settings = Settings(data=Path(data), partitions=partitions)
+        self._per_worker = scale_records
         self._rows = [topology.BY_NAME[stage] for stage in stages]
         self._bounds = topology.bounds(tuple(stages), settings.partitions)
         self._records: int | None = None
@@ -42,7 +40,7 @@ class BacklogPolicy:
         records = self._records
         if records is None:
             return context.target_num_replicas, {}
-        return wanted(records, *self._bounds), {}
+        return wanted(records, self._per_worker, *self._bounds), {}
 
     def _watch(self) -> None:
         while True:

@@ -40,6 +40,7 @@ class Settings:
     max_body: int = 10_000_000
     max_events: int = 1_000
     max_event: int = 256_000
+    scale_records: int = 20_000  #: waiting records for which one more worker is started
     host: str = "127.0.0.1"
     port: int = 8585
     instance: str = ""
@@ -119,6 +120,7 @@ _READ: Mapping[str, Callable[[Any], Any]] = {
     "max_body": _size,
     "max_events": int,
     "max_event": _size,
+    "scale_records": int,
     "host": _text,
     "port": _port,
     "instance": _text,

@@ -91,11 +91,8 @@ class Outlet(Selection):
     def request(self, entry: Entry, scope: Scope) -> Request:
         """The call for one event. Without a mapping the event and the profile are sent as they are."""
         settings = self.destination.settings
-        value: Any
-        if self._template is None:
-            value = {"event": scope["event"], "profile": scope["profile"]}
-        else:
-            value = self._template(scope)
+        whole = {"event": scope["event"], "profile": scope["profile"]}
+        value: Any = whole if self._template is None else self._template(scope)
         body = None if settings.method == "GET" else envelope.encode(value)
         request = self.call(delivery_id(self.destination.id, entry.id), body)
         return request._replace(profile=entry.profile or entry.id)

@@ -66,7 +66,11 @@ class Running:
                 if beat.stage == stage.name and now - beat.time_ms <= _ALIVE_MS
             ]
             stages[stage.name] = {**_summed(rows), **wanted.get(stage.name, {}), **await self._backlog(stage)}
-        return {**self._facts, "revision": self._watch.catalog.revision, "stages": stages}
+        apis: dict[str, list[Any]] = {"public": [], "private": []}
+        for beat in beats:
+            if beat.stage.startswith("api.") and now - beat.time_ms <= _ALIVE_MS:
+                apis[beat.stage.removeprefix("api.")].append(_worker(msgspec.json.decode(beat.body)))
+        return {**self._facts, "revision": self._watch.catalog.revision, "stages": stages, "apis": apis}
 
     async def _backlog(self, stage: StageFacts) -> dict[str, Any]:
         records, seconds = 0, 0.0
@@ -111,8 +115,12 @@ def _summed(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         **{name: sum(row[name] for row in rows) for name in ("received", "handled", "failed", "dead")},
         "last_error": newest["last_error"] if newest else "",
         "last_error_time": instant.to_text(newest["last_error_ms"]) if newest else None,
-        "workers": [{name: row[name] for name in ("worker", "node", "pid", "partitions")} for row in rows],
+        "workers": [{**_worker(row), "partitions": row["partitions"]} for row in rows],
     }
+
+
+def _worker(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("worker", "node", "pid", "started_ms", "revision")}
 
 
 def running_routes(running: Running) -> APIRouter:

@@ -1,0 +1,149 @@
+"""Deliveries: in order per profile, retried, set aside; one destination never holds up another."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp.web as web
+
+from tests.system import System, payload, running
+
+
+class Target:
+    """A system to deliver to: remembers (profile, number) in the order they came; answers as told."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.got: list[dict[str, Any]] = []
+        self.refused = 0
+        self.url = ""
+
+    async def take(self, request: web.Request) -> web.Response:
+        if self.status != 200:
+            self.refused += 1
+            return web.Response(status=self.status)
+        self.got.append(await request.json() | {"key": request.headers["idempotency-key"]})
+        return web.Response()
+
+
+@asynccontextmanager
+async def target() -> AsyncIterator[Target]:
+    found = Target()
+    app = web.Application()
+    app.router.add_post("/", found.take)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    found.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    try:
+        yield found
+    finally:
+        await runner.cleanup()
+
+
+async def _destination(system: System, id: str, to: Target, **more: Any) -> None:
+    mapping = {"profile": "profile@primary_id", "number": "event@properties.number"}
+    await system.put("destinations", id, {"mapping": mapping, "settings": {"url": to.url}, **more})
+
+
+async def _send(system: System, numbers: range) -> None:
+    for number in numbers:
+        event = {"id": f"m-{number}", "type": "page-view", "properties": {"number": number}}
+        one = payload("shop", profile={"id": f"p-{number % 3}"}, events=[event])
+        assert (await system.track(one)).status_code == 200
+
+
+async def _settled() -> None:
+    """Workers act on a change within two seconds; this process has one worker and looks twice a second."""
+    await asyncio.sleep(1.2)
+
+
+def _in_order(got: list[dict[str, Any]]) -> bool:
+    for who in ("p-0", "p-1", "p-2"):
+        numbers = [one["number"] for one in got if one["profile"] == who]
+        if numbers != sorted(set(numbers)):
+            return False
+    return True
+
+
+async def test_a_dead_destination_holds_up_only_itself_and_catches_up_in_order(tmp_path: Path) -> None:
+    async with running(tmp_path) as system, target() as good, target() as bad:
+        await system.put("sources", "shop", {"static_profile_id": True})
+        await _destination(system, "good", good)
+        await _destination(system, "bad", bad)
+        await _settled()
+        bad.status = 503
+        await _send(system, range(60))
+        async with asyncio.timeout(20):
+            while len(good.got) < 60 or not bad.refused:
+                await asyncio.sleep(0.02)
+        assert bad.got == []
+        account = await system.account()
+        assert account["destinations"]["bad"]["in_flight"] == 60
+        assert account["balanced"], account
+        bad.status = 200
+        account = await system.quiet(40)
+        assert account["destinations"]["bad"] == {"due": 60, "delivered": 60, "dead": 0, "in_flight": 0}
+        assert len({one["key"] for one in bad.got}) == 60
+        assert _in_order(good.got)
+        assert _in_order(bad.got)
+
+
+async def test_a_refused_delivery_becomes_a_dead_letter_that_can_be_sent_or_dropped(tmp_path: Path) -> None:
+    async with running(tmp_path) as system, target() as strict:
+        await system.put("sources", "shop", {"static_profile_id": True})
+        await _destination(system, "strict", strict)
+        await _settled()
+        strict.status = 422
+        await _send(system, range(2))
+        account = await system.quiet()
+        assert account["destinations"]["strict"] == {"due": 2, "delivered": 0, "dead": 2, "in_flight": 0}
+        letters = (await system.private.get("/dead-letters", params={"state": "waiting"})).json()["items"]
+        assert len(letters) == 2
+        strict.status = 200
+        first, second = letters[0]["id"], letters[1]["id"]
+        assert (await system.private.post(f"/dead-letters/{first}/send")).status_code == 200
+        assert (await system.private.post(f"/dead-letters/{second}/drop")).status_code == 200
+        assert (await system.private.post(f"/dead-letters/{second}/send")).status_code == 409
+        assert [one["key"] for one in strict.got] == [first]
+
+
+async def test_conditions_and_event_types_choose_what_is_delivered(tmp_path: Path) -> None:
+    async with running(tmp_path) as system, target() as chosen:
+        await system.put("sources", "shop", {"static_profile_id": True})
+        await _destination(system, "chosen", chosen, event_type="page-view", condition="event@properties.number > 3")
+        await _settled()
+        await _send(system, range(6))
+        await system.track(payload("shop", "search", profile={"id": "p-0"}))
+        await system.quiet()
+        assert sorted(one["number"] for one in chosen.got) == [4, 5]
+
+
+async def test_events_before_a_destination_existed_are_not_due(tmp_path: Path) -> None:
+    async with running(tmp_path) as system, target() as late:
+        await system.put("sources", "shop", {"static_profile_id": True})
+        await _send(system, range(5))
+        await system.quiet()
+        await _destination(system, "late", late)
+        await _settled()
+        await _send(system, range(5, 8))
+        account = await system.quiet()
+        assert account["destinations"]["late"]["due"] == 3
+        assert sorted(one["number"] for one in late.got) == [5, 6, 7]
+
+
+async def test_a_secret_is_filled_in_and_never_shown(tmp_path: Path) -> None:
+    async with running(tmp_path) as system, target() as hidden:
+        await system.put("sources", "shop", {"static_profile_id": True})
+        answer = await system.private.put("/secrets/where", json={"value": hidden.url})
+        assert answer.status_code == 200
+        await system.put("destinations", "d", {"settings": {"url": "${where}"}})
+        await _settled()
+        await _send(system, range(1))
+        await system.quiet()
+        assert len(hidden.got) == 1
+        assert hidden.url not in (await system.private.get("/destinations/d")).text
+        assert hidden.url not in (await system.private.get("/secrets")).text

@@ -1,0 +1,73 @@
+"""A client under load that keeps its own count: every event has an id of its own and is sent until it is answered 200."""
+
+import asyncio
+from collections import Counter
+
+import aiohttp
+
+_TIMEOUT = aiohttp.ClientTimeout(total=8)
+
+
+class Load:
+    """Senders that run until `stop`; afterwards everything that was begun is answered."""
+
+    def __init__(self, url: str, source: str, senders: int = 8, profiles: int = 16, start: int = 0) -> None:
+        self._url = f"{url}/track"
+        self._source = source
+        self._senders = senders
+        self._profiles = profiles
+        self._next = start
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+        self.answered: list[str] = []  #: message ids
+        self.per_profile: Counter[str] = Counter()
+        self.tries = 0
+
+    async def __aenter__(self) -> "Load":
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Begin nothing new; return when all that was begun is answered 200."""
+        self._stopping = True
+        if self._task is not None:
+            await self._task
+
+    async def more(self, count: int, within_s: float) -> None:
+        """Wait until that many further events are answered."""
+        wanted = len(self.answered) + count
+        async with asyncio.timeout(within_s):
+            while len(self.answered) < wanted:
+                await asyncio.sleep(0.02)
+
+    async def _run(self) -> None:
+        async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
+            await asyncio.gather(*(self._send(session) for _ in range(self._senders)))
+
+    async def _send(self, session: aiohttp.ClientSession) -> None:
+        while not self._stopping:
+            self._next += 1
+            message, profile = f"m-{self._next}", f"p-{self._next % self._profiles}"
+            event = {"id": message, "type": "increase-interest", "properties": {"interest": "load"}}
+            payload = {
+                "source": {"id": self._source},
+                "profile": {"id": profile},
+                "session": {"id": f"s-{profile}"},
+                "events": [event],
+            }
+            while not await self._post(session, payload):
+                await asyncio.sleep(0.1)
+            self.answered.append(message)
+            self.per_profile[profile] += 1
+
+    async def _post(self, session: aiohttp.ClientSession, payload: object) -> bool:
+        self.tries += 1
+        try:
+            async with session.post(self._url, json=payload) as answer:
+                await answer.read()
+                return answer.status == 200
+        except (aiohttp.ClientError, TimeoutError):
+            return False
