@@ -67,11 +67,12 @@ def _private(settings: Settings, plan: topology.Plan) -> Any:
 
 
 def _worker(settings: Settings, name: str, stages: tuple[str, ...]) -> Any:
-    least, most = topology.bounds(stages, settings.partitions)
+    least, most = topology.bounds(settings.layout, stages, settings.partitions)
     policy = AutoscalingPolicy(
         policy_function="cluster.scaling:BacklogPolicy",
         policy_kwargs={
             "data": str(settings.data),
+            "layout": settings.layout,
             "partitions": settings.partitions,
             "scale_records": settings.scale_records,
             "stages": list(stages),

@@ -85,6 +85,7 @@ class Head:
             "RAY_enable_open_telemetry": "0",
             "RAY_DEDUP_LOGS": "0",
             "PYTHONUNBUFFERED": "1",
+            "MALLOC_ARENA_MAX": "2",  # many threads of short life would each keep an arena
         }
 
     @property
@@ -114,7 +115,7 @@ class Head:
     def _end_orphans(self) -> None:
         """What is left of this installation: recognised by the head's folder in its command line or environment."""
         for _ in range(50):
-            left = self._members()
+            left = self.members()
             if not left:
                 return
             for pid in left:
@@ -124,7 +125,8 @@ class Head:
                     continue
             time.sleep(0.1)
 
-    def _members(self) -> list[int]:
+    def members(self) -> list[int]:
+        """All processes of this installation, ended ones excepted."""
         mark = os.fsencode(self.folder)
         found = []
         for entry in os.scandir("/proc"):

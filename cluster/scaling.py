@@ -27,11 +27,11 @@ def wanted(records: int, per_worker: int, least: int, most: int) -> int:
 class BacklogPolicy:
     """Made once in Serve's controller and called at every tick; never raises, holds its target when it knows nothing."""
 
-    def __init__(self, data: str, partitions: int, scale_records: int, stages: list[str]) -> None:
+    def __init__(self, data: str, layout: str, partitions: int, scale_records: int, stages: list[str]) -> None:
         settings = self._settings = Settings(data=Path(data), partitions=partitions)
         self._per_worker = scale_records
         self._rows = [topology.BY_NAME[stage] for stage in stages]
-        self._bounds = topology.bounds(tuple(stages), settings.partitions)
+        self._bounds = topology.bounds(layout, tuple(stages), partitions)
         self._records: int | None = None
         threading.Thread(target=self._watch, name="backlog", daemon=True).start()
 

@@ -56,8 +56,10 @@ def plan(settings: Settings) -> Plan:
     return Plan(in_api, {name: stages for name, stages in workers.items() if stages})
 
 
-def bounds(stages: tuple[str, ...], partitions: int) -> tuple[int, int]:
-    """Fewest and most workers of a deployment of these stages."""
+def bounds(layout: str, stages: tuple[str, ...], partitions: int) -> tuple[int, int]:
+    """Fewest and most workers of a deployment of these stages; `compact` is one process, whatever the backlog."""
+    if layout == "compact":
+        return 1, 1
     least = max(BY_NAME[stage].min_workers for stage in stages)
     most = max(BY_NAME[stage].max_workers for stage in stages)
     return least, max(least, min(most, partitions))

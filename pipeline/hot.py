@@ -20,9 +20,9 @@ _ABSENT_BYTES = 300
 class Limits(NamedTuple):
     """Of one partition."""
 
-    bytes: int = 48_000_000  #: of profiles and sessions together
-    ids: int = 200_000  #: in the window
-    unsaved_bytes: int = 64_000_000  #: encoded, processed but not yet saved: beyond this the collector stops reading
+    bytes: int = 24_000_000  #: of profiles and sessions together
+    ids: int = 50_000  #: in the window
+    unsaved_bytes: int = 16_000_000  #: encoded, processed but not yet saved: beyond this the collector stops reading
 
 
 class Held:

@@ -36,6 +36,7 @@ class Installation:
     def __init__(self, folder: Path, **environment: str) -> None:
         (self.port,) = free_ports(1)
         self.folder = folder
+        self.revision = 0  #: of the newest definition put
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("RAYFOLD_", "RAY_"))}
         self.environment = {
             **clean,
@@ -88,6 +89,7 @@ class Installation:
     def put(self, kind: str, id: str, body: dict[str, Any]) -> None:
         done = self.rayfold(kind, "put", id, text=json.dumps(body))
         assert done.returncode == 0, done.stderr
+        self.revision = int(done.stdout.rpartition("revision ")[2].rstrip(")\n"))
 
     def status(self) -> dict[str, Any]:
         return dict(self.get("/status"))
@@ -98,7 +100,7 @@ class Installation:
         def all_new() -> bool:
             status = self.status()
             rows = [row for stage in status["stages"].values() for row in stage["workers"]] + status["apis"]["public"]
-            return bool(rows) and all(row["revision"] == status["revision"] for row in rows)
+            return bool(rows) and all(row["revision"] >= self.revision for row in rows)
 
         eventually(all_new, 10, "every worker has the newest definitions")
 
@@ -120,7 +122,7 @@ class Installation:
         supervisor = int((self.folder / "up.lock").read_text())
         os.kill(supervisor, signal.SIGKILL)
         settings, _ = prepare(read_settings(self.environment))
-        members = Head(settings)._members()
+        members = Head(settings).members()
         for pid in members:
             try:
                 os.kill(pid, signal.SIGKILL)
