@@ -28,7 +28,7 @@ class BacklogPolicy:
     """Made once in Serve's controller and called at every tick; never raises, holds its target when it knows nothing."""
 
     def __init__(self, data: str, layout: str, partitions: int, scale_records: int, stages: list[str]) -> None:
-        settings = self._settings = Settings(data=Path(data), partitions=partitions)
+        self._settings = Settings(data=Path(data), partitions=partitions)
         self._per_worker = scale_records
         self._rows = [topology.BY_NAME[stage] for stage in stages]
         self._bounds = topology.bounds(layout, tuple(stages), partitions)
