@@ -1,0 +1,102 @@
+"""What every definitions database must do. An adapter's test class inherits this and provides `open_definitions`."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from pipeline.errors import NotFound
+from pipeline.stores.definitions import Changes, Definition, Definitions, Heartbeat
+from tests.contracts.ugly import UGLY_BODIES
+
+#: Opens the same database again: another process's view of it.
+OpenDefinitions = Callable[[], Awaitable[Definitions]]
+
+
+class DefinitionsContract:
+    async def test_a_definition_is_created_replaced_and_read(self, open_definitions: OpenDefinitions) -> None:
+        one, other = await open_definitions(), await open_definitions()
+        assert await one.get("sources", "shop") is None
+        first = await one.put("sources", "shop", b'{"n":1}')
+        second = await other.put("sources", "shop", b'{"n":2}')
+        assert second > first
+        assert await one.get("sources", "shop") == Definition("sources", "shop", second, False, b'{"n":2}')
+        assert await one.get("destinations", "shop") is None
+
+    async def test_a_deleted_one_stays_as_a_flagged_row(self, open_definitions: OpenDefinitions) -> None:
+        definitions = await open_definitions()
+        put = await definitions.put("rules", "r", b"{}")
+        gone = await definitions.delete("rules", "r")
+        assert gone > put
+        assert (await definitions.changed(put)) == Changes(gone, [Definition("rules", "r", gone, True, b"{}")])
+        assert await definitions.list("rules") == []
+        with pytest.raises(NotFound):
+            await definitions.delete("rules", "r")
+        with pytest.raises(NotFound):
+            await definitions.delete("rules", "never")
+        again = await definitions.put("rules", "r", b'{"a":1}')
+        assert again > gone
+        assert [row.id for row in await definitions.list("rules")] == ["r"]
+
+    async def test_a_failed_delete_uses_no_revision(self, open_definitions: OpenDefinitions) -> None:
+        definitions = await open_definitions()
+        first = await definitions.put("rules", "r", b"{}")
+        with pytest.raises(NotFound):
+            await definitions.delete("rules", "never")
+        assert await definitions.put("rules", "r", b"{}") == first + 1
+
+    async def test_lists_are_by_id_and_page(self, open_definitions: OpenDefinitions) -> None:
+        definitions = await open_definitions()
+        for id in ("b", "a", "B", "c"):
+            await definitions.put("sources", id, b"{}")
+        assert [row.id for row in await definitions.list("sources")] == ["B", "a", "b", "c"]
+        assert [row.id for row in await definitions.list("sources", after="a", limit=1)] == ["b"]
+
+    async def test_a_poller_misses_no_change_of_concurrent_writers(self, open_definitions: OpenDefinitions) -> None:
+        writers = [await open_definitions() for _ in range(4)]
+        reader = await open_definitions()
+        seen: dict[str, int] = {}
+        done = False
+
+        async def poll() -> None:
+            since = 0
+            while True:
+                last = done
+                changes = await reader.changed(since)
+                assert all(row.revision > since for row in changes.rows)
+                seen.update((row.id, row.revision) for row in changes.rows)
+                since = changes.revision
+                if last:
+                    return
+                await asyncio.sleep(0)
+
+        async def write(writer: Definitions, name: int) -> dict[str, int]:
+            return {f"{name}-{n}": await writer.put("sources", f"{name}-{n}", b"{}") for n in range(25)}
+
+        polling = asyncio.create_task(poll())
+        written = await asyncio.gather(*(write(writer, name) for name, writer in enumerate(writers)))
+        done = True
+        await polling
+        assert seen == {id: revision for part in written for id, revision in part.items()}
+
+    async def test_nothing_changed_keeps_the_revision(self, open_definitions: OpenDefinitions) -> None:
+        definitions = await open_definitions()
+        assert await definitions.changed(0) == Changes(0, [])
+        revision = await definitions.put("sources", "a", b"{}")
+        assert await definitions.changed(revision) == Changes(revision, [])
+
+    async def test_heartbeats_replace_each_other_and_old_ones_go(self, open_definitions: OpenDefinitions) -> None:
+        definitions = await open_definitions()
+        day = 24 * 3600 * 1000
+        await definitions.beat(Heartbeat("old", "collector", 1, b"{}"))
+        await definitions.beat(Heartbeat("w", "collector", day, b'{"n":1}'))
+        await definitions.beat(Heartbeat("w", "collector", day + 2, b'{"n":2}'))
+        assert await definitions.heartbeats() == [Heartbeat("w", "collector", day + 2, b'{"n":2}')]
+
+    @pytest.mark.parametrize("name", UGLY_BODIES)
+    async def test_ugly_bodies_come_back_as_they_were(self, open_definitions: OpenDefinitions, name: str) -> None:
+        definitions = await open_definitions()
+        await definitions.put("sources", "a", UGLY_BODIES[name])
+        row = await definitions.get("sources", "a")
+        assert row is not None
+        assert row.body == UGLY_BODIES[name]

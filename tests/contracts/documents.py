@@ -1,0 +1,137 @@
+"""What every document store must do. An adapter's test class inherits `DocumentsContract` and provides `documents`."""
+
+import pytest
+
+from pipeline import envelope, instant
+from pipeline.errors import Malformed
+from pipeline.stores.documents import Document, Documents, Query, Saved
+from tests.contracts.ugly import UGLY_BODIES, UGLY_IDS
+
+
+def event(number: int, **more: object) -> Document:
+    body = {
+        "id": f"e-{number:05d}",
+        "type": "page-view",
+        "source": {"id": "shop"},
+        "profile": {"id": f"p-{number % 3}"},
+        "session": {"id": f"s-{number % 5}"},
+        "metadata": {"time": {"insert": instant.to_text(1_700_000_000_000 + number)}, "client": True},
+        "properties": {"title": f"Title {number}"},
+        **more,
+    }
+    return Document("event", str(body["id"]), 1, envelope.encode(body))
+
+
+def profile(id: str, version: int, **more: object) -> Document:
+    body = {"id": id, "metadata": {"time": {"update": instant.to_text(1_700_000_000_000)}}, **more}
+    return Document("profile", id, version, envelope.encode(body))
+
+
+class DocumentsContract:
+    async def visible(self, documents: Documents) -> None:
+        """Wait until what was saved can be found by search; a realtime store has nothing to wait for."""
+
+    async def test_what_is_saved_is_loaded_byte_for_byte(self, documents: Documents) -> None:
+        one = event(1)
+        assert [o.result for o in await documents.save([one])] == [Saved.DONE]
+        assert await documents.load("event", [one.id, "nobody"]) == {one.id: one}
+
+    async def test_an_event_is_written_once(self, documents: Documents) -> None:
+        first, second = event(1), event(1, type="changed")
+        outcomes = [*await documents.save([first]), *await documents.save([second, event(2)])]
+        assert [o.result for o in outcomes] == [Saved.DONE, Saved.KEPT, Saved.DONE]
+        assert (await documents.load("event", [first.id]))[first.id].body == first.body
+
+    async def test_the_higher_version_of_a_profile_wins_in_any_order(self, documents: Documents) -> None:
+        old, new = profile("p", 2, n=2), profile("p", 3, n=3)
+        await documents.save([new])
+        assert [o.result for o in await documents.save([old])] == [Saved.KEPT]
+        assert [o.result for o in await documents.save([new])] == [Saved.KEPT]
+        assert (await documents.load("profile", ["p"]))["p"] == new
+        outcomes = await documents.save([profile("q", 2), profile("q", 5), profile("q", 4)])
+        assert [o.result for o in outcomes] == [Saved.DONE, Saved.DONE, Saved.KEPT]
+        assert (await documents.load("profile", ["q"]))["q"].version == 5
+
+    async def test_known_sees_events_receipts_and_refused_ones_at_once(self, documents: Documents) -> None:
+        receipt = Document("receipt", "r-1", 1, b'{"id":"r-1","outcome":"not_stored"}')
+        await documents.save([event(1), receipt])
+        await documents.save_refused(Document("event", "bad", 1, b"{}"), "no good")
+        assert await documents.known(["e-00001", "r-1", "bad", "nobody"]) == {"e-00001", "r-1", "bad"}
+        assert await documents.known([]) == frozenset()
+        many = [f"id-{n}" for n in range(3_000)]
+        assert await documents.known([*many, "r-1"]) == {"r-1"}
+
+    async def test_a_wrong_type_is_refused_and_kept_under_its_own_id(self, documents: Documents) -> None:
+        bad = Document("profile", "p", 2, b'{"id":"p","metadata":{"time":{"update":5}}}')
+        outcomes = await documents.save([profile("ok", 1), bad])
+        assert [o.result for o in outcomes] == [Saved.DONE, Saved.REFUSED]
+        assert outcomes[1].reason
+        await documents.save_refused(bad, outcomes[1].reason)
+        await self.visible(documents)
+        assert (await documents.load("profile", ["p"]))["p"].body == bad.body
+        assert await documents.count("profile", Query(equals={"refused": True})) == 1
+        assert await documents.count("profile", Query()) == 1
+        await documents.save([profile("p", 3)])
+        await self.visible(documents)
+        assert await documents.count("profile", Query(equals={"refused": True})) == 0
+        assert await documents.count("profile", Query()) == 2
+
+    async def test_search_is_newest_first_and_pages_without_gaps(self, documents: Documents) -> None:
+        await documents.save([event(n) for n in range(25)])
+        await self.visible(documents)
+        found, cursor = [], ""
+        for _ in range(4):
+            page = await documents.search("event", Query(), limit=7, cursor=cursor)
+            assert page.total == 25
+            found += [one.id for one in page.items]
+            cursor = page.cursor
+        assert cursor == ""
+        assert found == [f"e-{n:05d}" for n in reversed(range(25))]
+
+    async def test_search_by_fields_times_and_words(self, documents: Documents) -> None:
+        await documents.save([event(n) for n in range(30)])
+        await documents.save([event(90, type="search", properties={"q": "Soft ROCK 50%_off"}, message_id="m")])
+        await self.visible(documents)
+
+        async def ids(query: Query) -> list[str]:
+            return sorted(one.id for one in (await documents.search("event", query, limit=100)).items)
+
+        assert await ids(Query({"type": "search"})) == ["e-00090"]
+        assert await ids(Query({"message": "m", "client": True})) == ["e-00090"]
+        assert await ids(Query({"profile": "p-1", "session": "s-2", "type": "page-view"})) == ["e-00007", "e-00022"]
+        time = instant.to_text(1_700_000_000_000 + 28)
+        assert await ids(Query(since=time)) == ["e-00028", "e-00029", "e-00090"]
+        assert len(await ids(Query(until=time))) == 28
+        assert await ids(Query(text="rock soft")) == ["e-00090"]
+        assert await ids(Query(text="50%_off")) == ["e-00090"]
+        assert await ids(Query(text="rock jazz")) == []
+
+    async def test_an_alias_is_found_only_as_one(self, documents: Documents) -> None:
+        await documents.save([profile("a", 1), profile("b", 2, merged_into="a")])
+        await self.visible(documents)
+        assert [one.id for one in (await documents.search("profile", Query())).items] == ["a"]
+        assert [one.id for one in (await documents.search("profile", Query({"merged_into": "a"}))).items] == ["b"]
+        assert await documents.count("profile", Query()) == 1
+
+    async def test_a_bad_cursor_and_an_unknown_field_are_refused(self, documents: Documents) -> None:
+        for cursor in ("x", "bm90IG91cnM=", "%%%"):
+            with pytest.raises(Malformed, match="cursor"):
+                await documents.search("event", Query(), cursor=cursor)
+        with pytest.raises(Malformed):
+            await documents.search("event", Query({"shoe_size": "42"}))
+
+    @pytest.mark.parametrize("name", UGLY_BODIES)
+    async def test_ugly_bodies_come_back_as_they_were(self, documents: Documents, name: str) -> None:
+        body = UGLY_BODIES[name]
+        for kind in ("event", "profile"):
+            document = Document(kind, "ugly", 1, body)  # type: ignore[arg-type]
+            (outcome,) = await documents.save([document])
+            if outcome.result is Saved.REFUSED:
+                await documents.save_refused(document, outcome.reason)
+            assert (await documents.load(kind, ["ugly"]))["ugly"].body == body  # type: ignore[arg-type]
+
+    async def test_ugly_ids_stay_apart(self, documents: Documents) -> None:
+        saved = [profile(id, n + 1) for n, id in enumerate(UGLY_IDS)]
+        assert {o.result for o in await documents.save(saved)} == {Saved.DONE}
+        found = await documents.load("profile", UGLY_IDS)
+        assert {id: one.version for id, one in found.items()} == {id: n + 1 for n, id in enumerate(UGLY_IDS)}

@@ -1,0 +1,77 @@
+"""The contract of the document store, and what only the embedded one promises."""
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.clock import SystemClock
+from pipeline.errors import UnknownFormat
+from pipeline.stores.documents import Documents, Query
+from pipeline.stores.sqlite import SqliteDocuments
+from tests.contracts.documents import DocumentsContract, event
+
+
+@pytest.fixture
+async def documents(tmp_path: Path) -> AsyncIterator[Documents]:
+    opened = await SqliteDocuments.open(tmp_path / "documents.db", SystemClock())
+    yield opened
+    await opened.close()
+
+
+class TestSqliteDocuments(DocumentsContract):
+    """Runs the contract."""
+
+
+async def test_a_newer_format_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "documents.db"
+    await (await SqliteDocuments.open(path, SystemClock())).close()
+    db = sqlite3.connect(path)
+    with db:
+        db.execute("update meta set value = 2 where name = 'format'")
+    db.close()
+    with pytest.raises(UnknownFormat, match="format 2"):
+        await SqliteDocuments.open(path, SystemClock())
+
+
+_SAVE = """
+import asyncio, sys
+from pathlib import Path
+from pipeline.clock import SystemClock
+from pipeline.stores.sqlite import SqliteDocuments
+from tests.contracts.documents import event
+
+async def main():
+    documents = await SqliteDocuments.open(Path(sys.argv[1]), SystemClock())
+    for n in range(int(sys.argv[2]), 10**9, 100):
+        await documents.save([event(m) for m in range(n, n + 100)])
+        print(n + 100, flush=True)
+
+asyncio.run(main())
+"""
+
+
+async def test_what_was_saved_survives_kill_9_of_its_writer_while_another_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "documents.db"
+    writers = []
+    for start in (0, 1_000_000):
+        arguments = [sys.executable, "-c", _SAVE, str(path), str(start)]
+        writers.append(await asyncio.create_subprocess_exec(*arguments, stdout=subprocess.PIPE))
+    said = [0, 0]
+    for _ in range(10):
+        for n, writer in enumerate(writers):
+            assert writer.stdout is not None
+            said[n] = int(await asyncio.wait_for(writer.stdout.readline(), 60))
+    for writer in writers:
+        writer.kill()
+        await writer.wait()
+    documents = await SqliteDocuments.open(path, SystemClock())
+    saved = [f"e-{n:05d}" for n in (*range(said[0]), *range(1_000_000, said[1]))]
+    assert await documents.known(saved) == frozenset(saved)
+    assert await documents.count("event", Query()) % 100 == 0  # a call is stored wholly or not at all
+    assert (await documents.save([event(5_000_000)]))[0].result.value == "done"
+    await documents.close()
