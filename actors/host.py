@@ -52,27 +52,29 @@ class Host:
         self._api = api
         self._started_ms = ports.clock.now_ms()
         self._stopping = False
-        self._tasks: list[asyncio.Task[None]] = []
+        self._ended = asyncio.Event()
         self._failure: BaseException | None = None
 
     async def run(self) -> None:
         """Until `stop`, or until a stage ends for good; then its error is raised."""
         await self._first_definitions()
-        self._tasks = [
-            asyncio.create_task(self._watch.run(), name="definitions"),
+        background = [
+            asyncio.create_task(self._watch.run(self._ended), name="definitions"),
             asyncio.create_task(self._beat(), name="heartbeat"),
             asyncio.create_task(self._trim(), name="retention"),
         ]
         running = [asyncio.create_task(self._keep(stage), name=stage.name) for stage in self._stages]
         try:
-            await asyncio.gather(*(running or self._tasks))
+            await asyncio.gather(*running)
+            await self._ended.wait()
         except Exception as error:
             self._failure = error
             raise
         finally:
-            for task in (*self._tasks, *running):
+            self._ended.set()
+            for task in running:
                 task.cancel()
-            await asyncio.gather(*self._tasks, *running, return_exceptions=True)
+            await asyncio.gather(*background, *running, return_exceptions=True)
 
     async def _first_definitions(self) -> None:
         while not self._stopping:
@@ -97,9 +99,7 @@ class Host:
         """Finish what is under way, bounded; `run` returns."""
         self._stopping = True
         await asyncio.gather(*(stage.stop(within_s) for stage in self._stages))
-        if not self._stages:
-            for task in self._tasks:
-                task.cancel()
+        self._ended.set()
 
     def check(self) -> None:
         """Raises `RuntimeError` with the reason when this worker should be replaced."""
@@ -110,8 +110,16 @@ class Host:
             if stage.held and quiet > _STUCK_S and not self._stopping:
                 raise RuntimeError(f"stage {stage.name} of worker {self._worker} has not moved for {quiet:.0f} s")
 
+    async def _pause(self, seconds: float) -> None:
+        """Until that time is over, or the host has ended."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._ended.wait()
+        except TimeoutError:
+            return
+
     async def _beat(self) -> None:
-        while True:
+        while not self._ended.is_set():
             now = self._ports.clock.now_ms()
             try:
                 for stage in self._stages:
@@ -123,7 +131,7 @@ class Host:
                 await self._journal.flush_to(self._ports.documents)
             except (DefinitionsUnavailable, StoreUnavailable) as error:
                 _log.warning("no heartbeat: %s", error)
-            await self._ports.clock.sleep(BEAT_S)
+            await self._pause(BEAT_S)
 
     def _report(self, stage: Stage) -> dict[str, object]:
         counters = stage.counters
@@ -149,8 +157,8 @@ class Host:
         }
 
     async def _trim(self) -> None:
-        while True:
-            await self._ports.clock.sleep(_TRIM_S * (0.5 + self._ports.random()))
+        while not self._ended.is_set():
+            await self._pause(_TRIM_S * (0.5 + self._ports.random()))
             try:
                 for topic in TOPICS:
                     await self._ports.log.trim(topic, self._ports.clock.now_ms() - self._retention_ms)

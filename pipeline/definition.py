@@ -6,6 +6,7 @@ from typing import Any, Literal
 import msgspec
 
 from pipeline.errors import Malformed
+from pipeline.shape import fault
 
 Json = dict[str, Any]
 
@@ -88,10 +89,11 @@ def parse(kind: str, body: bytes) -> Source | Destination | Workflow | Rule:
     """Decode and check one definition. Raises `Malformed` naming the key at fault."""
     try:
         value = msgspec.json.decode(body, type=KINDS[kind])
+    except msgspec.ValidationError as error:
+        message, field = fault(error)
+        raise Malformed(f"this is no {kind[:-1]}: {message}", field or "body") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        message = str(error)
-        at = re.search(r"`\$\.?([^`]*)`$", message)
-        raise Malformed(f"this is no {kind[:-1]}: {message}", at.group(1) if at else "") from error
+        raise Malformed(f"this is not JSON: {error}") from error
     if not re.match(ID_PATTERN, value.id):
         raise Malformed(f"the id {value.id!r} must be 1-64 letters, digits, '.', '_' or '-'", "id")
     return value

@@ -34,16 +34,20 @@ class DefinitionsWatch:
             self.asked_ms = self._clock.now_ms()
             self.last_error = ""
 
-    async def run(self) -> None:
-        """Until cancelled."""
-        while True:
+    async def run(self, ended: asyncio.Event) -> None:
+        """Until `ended` is set."""
+        while not ended.is_set():
             try:
                 await self.refresh()
             except (DefinitionsUnavailable, Malformed) as error:
                 if not self.last_error:
                     _log.warning("going on with the definitions of revision %d: %s", self.catalog.revision, error)
                 self.last_error = str(error)
-            await self._clock.sleep(POLL_S)
+            try:
+                async with asyncio.timeout(POLL_S):
+                    await ended.wait()
+            except TimeoutError:
+                continue
 
     async def at_least(self, revision: int, within_s: float) -> Catalog:
         """The catalog, once it has at least that revision; after `within_s` seconds as it is."""

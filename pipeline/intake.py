@@ -17,6 +17,7 @@ from pipeline.errors import Malformed, SourceRefused, TooLarge
 from pipeline.identity import Kind
 from pipeline.limits import Limits, check_id, check_value, replace_nul
 from pipeline.record import EventIn, Json, Payload
+from pipeline.shape import fault
 
 #: Levels of the payload's own structure around an event's properties: payload, events, event, properties.
 _EVENT_DEPTH = 4
@@ -116,9 +117,8 @@ def decode(body: bytes, limits: Limits) -> tuple[list[_Tracker], bool]:
     try:
         value = _decoder.decode(replace_nul(body))
     except msgspec.ValidationError as error:
-        message = str(error)
-        path = re.search(r" - at `(?:key in )?`?\$\.?([^`]*)`", message)
-        raise Malformed(message.split(" - at")[0], (path and path.group(1)) or "body") from error
+        message, field = fault(error)
+        raise Malformed(message, field or "body") from error
     except RecursionError:
         raise Malformed("nested deeper than any payload may be", "body") from None
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:

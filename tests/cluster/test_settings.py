@@ -1,0 +1,90 @@
+"""Settings: environment over file over defaults, every mistake named."""
+
+from pathlib import Path
+
+import pytest
+
+from cluster import topology
+from cluster.settings import read_settings
+from pipeline.errors import Misconfigured
+
+
+def test_defaults_are_an_embedded_compact_installation() -> None:
+    settings = read_settings({})
+    assert (settings.layout, settings.port, settings.partitions, settings.host) == ("compact", 8585, 4, "127.0.0.1")
+    assert settings.collector_enabled
+    assert settings.workflow_enabled
+
+
+def test_environment_wins_over_the_file_and_the_command_line_over_both(tmp_path: Path) -> None:
+    config = tmp_path / "rayfold.toml"
+    config.write_text('port = 1000\nlayout = "v1.1"\nmax_body = "5 MB"\nretention = "2 days"\n')
+    settings = read_settings({"RAYFOLD_CONFIG": str(config), "RAYFOLD_PORT": "2000"}, host="::1", data=None)
+    assert (settings.port, settings.layout, settings.host) == (2000, "v1.1", "::1")
+    assert (settings.limits.body, settings.retention_ms) == (5_000_000, 2 * 86_400_000)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("PORT", "eight", "RAYFOLD_PORT"),
+        ("PORT", "70000", "1 to 65535"),
+        ("LAYOUT", "v2", "compact, v1.0, v1.1"),
+        ("PARTITIONS", "0", "1 to 256"),
+        ("MAX_BODY", "much", "10 MB"),
+        ("RETENTION", "soon", "7 days"),
+        ("WORKFLOW_ENABLED", "maybe", "true or false"),
+        ("LOG", "pulsar://x:6650", "embedded storage"),
+    ],
+)
+def test_a_bad_value_is_named(variable: str, value: str, said: str) -> None:
+    with pytest.raises(Misconfigured, match=said):
+        read_settings({f"RAYFOLD_{variable}": value})
+
+
+def test_an_unknown_key_of_the_file_is_named(tmp_path: Path) -> None:
+    config = tmp_path / "rayfold.toml"
+    config.write_text("prot = 1000\n")
+    with pytest.raises(Misconfigured, match="'prot'"):
+        read_settings({"RAYFOLD_CONFIG": str(config)})
+    with pytest.raises(Misconfigured, match="cannot be read"):
+        read_settings({"RAYFOLD_CONFIG": str(tmp_path / "none.toml")})
+
+
+def test_secrets_are_not_shown() -> None:
+    settings = read_settings({"RAYFOLD_ADMIN_TOKEN": "hush", "RAYFOLD_SECRET_KEY": "hush"})
+    assert "hush" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("layout", "switches", "in_api", "workers"),
+    [
+        ("compact", {}, (), {"workers": ("collector", "batcher", "dispatcher", "executor")}),
+        ("v1.0", {}, ("collector",), {"background": ("batcher", "dispatcher", "executor")}),
+        ("v1.0", {"collector_enabled": "true"}, (), {"background": ("collector", "batcher", "dispatcher", "executor")}),
+        (
+            "v1.1",
+            {},
+            (),
+            {"collector": ("collector",), "background": ("batcher", "dispatcher"), "workflow": ("executor",)},
+        ),
+        ("v1.1", {"workflow_enabled": "false"}, (), {"collector": ("collector",), "background": ("batcher", "dispatcher")}),
+        (
+            "v1.1",
+            {"collector_enabled": "false"},
+            ("collector",),
+            {"background": ("batcher", "dispatcher"), "workflow": ("executor",)},
+        ),
+    ],
+)
+def test_layouts_and_switches_decide_what_is_deployed(
+    layout: str, switches: dict[str, str], in_api: tuple[str, ...], workers: dict[str, tuple[str, ...]]
+) -> None:
+    settings = read_settings({f"RAYFOLD_{name.upper()}": value for name, value in switches.items()}, layout=layout)
+    assert topology.plan(settings) == topology.Plan(in_api, workers)
+
+
+def test_workers_are_never_more_than_partitions_and_compact_is_one_process() -> None:
+    assert topology.bounds("v1.1", ("collector",), 4) == (1, 4)
+    assert topology.bounds("v1.1", ("collector",), 2) == (1, 2)
+    assert topology.bounds("compact", ("collector", "batcher"), 4) == (1, 1)
