@@ -32,4 +32,6 @@ def _upgrade(connection: Connection, prefix: str) -> None:
     try:
         command.upgrade(config, "head")
     except CommandError as error:
-        raise UnknownFormat(f"the definitions database was written by a newer Rayfold ({error}): upgrade Rayfold") from error
+        raise UnknownFormat(
+            f"the definitions database was written by a newer Rayfold ({error}): upgrade Rayfold"
+        ) from error

@@ -68,7 +68,12 @@ def test_secrets_are_not_shown() -> None:
             (),
             {"collector": ("collector",), "background": ("batcher", "dispatcher"), "workflow": ("executor",)},
         ),
-        ("v1.1", {"workflow_enabled": "false"}, (), {"collector": ("collector",), "background": ("batcher", "dispatcher")}),
+        (
+            "v1.1",
+            {"workflow_enabled": "false"},
+            (),
+            {"collector": ("collector",), "background": ("batcher", "dispatcher")},
+        ),
         (
             "v1.1",
             {"collector_enabled": "false"},

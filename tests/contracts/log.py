@@ -122,7 +122,9 @@ class LogContract:
         assert await log.committed("collected", 0, "g") == second
         await member.close()
 
-    async def test_partitions_are_shared_by_the_live_members_in_the_order_of_their_names(self, open_log: OpenLog) -> None:
+    async def test_partitions_are_shared_by_the_live_members_in_the_order_of_their_names(
+        self, open_log: OpenLog
+    ) -> None:
         log, other = await open_log(), await open_log()
         b = await log.join("collected", "g", "b")
         await held(b, {0, 1, 2, 3})

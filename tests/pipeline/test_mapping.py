@@ -47,7 +47,12 @@ def test_products(type: str, state: str) -> None:
 def test_checkout_started_and_completed() -> None:
     properties = {"id": "o", "status": "open", "currency": "USD", "value": Decimal("10.50"), "order_id": "7"}
     event, profile, errors = fold("checkout-started", properties)
-    assert event["data"]["ec"]["checkout"] == {"id": "o", "status": "open", "currency": "USD", "value": Decimal("10.50")}
+    assert event["data"]["ec"]["checkout"] == {
+        "id": "o",
+        "status": "open",
+        "currency": "USD",
+        "value": Decimal("10.50"),
+    }
     assert event["data"]["ec"]["order"] == {"id": "7"}
     assert profile["data"]["metrics"] == {"ltcosv": Decimal("10.50"), "ltcosc": 1, "ltcop": 0}
     for _ in range(2):
@@ -87,7 +92,9 @@ def test_profile_update_takes_every_field_of_data() -> None:
 
 def test_increase_interest() -> None:
     assert fold("increase-interest", {"interest": "jazz"})[1]["interests"] == {"jazz": 1}
-    assert fold("increase-interest", {"interest": "a.b", "value": Decimal("0.5")})[1]["interests"] == {"a.b": Decimal("0.5")}
+    assert fold("increase-interest", {"interest": "a.b", "value": Decimal("0.5")})[1]["interests"] == {
+        "a.b": Decimal("0.5")
+    }
     assert fold("increase-interest", {"interest": 5})[2] == ["interests.{interest}"]
     assert fold("increase-interest", {"interest": "jazz", "value": "much"})[2] == ["interests.{interest}"]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipeline import envelope
 from pipeline.operations import apply
 
-MONEY = st.decimals(min_value=-10**9, max_value=10**9, places=2)
+MONEY = st.decimals(min_value=-(10**9), max_value=10**9, places=2)
 
 
 @given(st.lists(st.one_of(MONEY, st.integers(-(10**9), 10**9)), min_size=1, max_size=60))

@@ -81,7 +81,9 @@ def test_a_missing_value_makes_every_comparison_false(operator: str, other: str)
     assert not holds(f"profile@stats.visits.deeper {operator} {other}")
 
 
-@pytest.mark.parametrize("text", ['profile@name > 5', 'profile@stats.visits = "3"', 'profile@yes = 1', 'profile@seen > datetime("x")'])
+@pytest.mark.parametrize(
+    "text", ["profile@name > 5", 'profile@stats.visits = "3"', "profile@yes = 1", 'profile@seen > datetime("x")']
+)
 def test_values_of_different_kinds_compare_to_nothing(text: str) -> None:
     assert not holds(text)
 

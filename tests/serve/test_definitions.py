@@ -30,7 +30,11 @@ START = {"id": "s", "type": "start"}
         ("workflows", {"nodes": [START, {"id": "n", "type": "if", "settings": {"condition": "1 ="}}]}, "column"),
         ("workflows", {"nodes": [START], "edges": [{"from": "s", "to": "nowhere"}]}, "nowhere"),
         ("workflows", {"nodes": [START], "edges": [{"from": "s", "to": "s"}]}, "cycle"),
-        ("workflows", {"nodes": [START, {"id": "e", "type": "end"}], "edges": [{"from": "s", "port": "x", "to": "e"}]}, "'x'"),
+        (
+            "workflows",
+            {"nodes": [START, {"id": "e", "type": "end"}], "edges": [{"from": "s", "port": "x", "to": "e"}]},
+            "'x'",
+        ),
         ("rules", {"event_type": "x"}, "workflow"),
     ],
 )
