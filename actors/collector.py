@@ -70,33 +70,24 @@ class Collector:
         self._documents = documents
         self._watch = watch
         self._clock = clock
-        self._worker = worker
         self._table = table
         self._limits = limits
         self._checkpoint_ms = retention_ms // 2
-        self._partitions: Partitions | None = None
+        self._partitions = Partitions(log, TOPIC, GROUP, worker, self._own, clock)
         self.counters = Counters(clock)
 
     async def run(self) -> None:
-        """Until `stop`."""
-        membership = await self._log.join(TOPIC, GROUP, self._worker)
-        self._partitions = Partitions(membership, self._own, self._clock)
-        try:
-            await self._partitions.run()
-        finally:
-            await membership.close()
+        await self._partitions.run()
 
     async def stop(self, within_s: float) -> None:
-        if self._partitions is not None:
-            await self._partitions.stop(within_s)
+        await self._partitions.stop(within_s)
 
     @property
     def held(self) -> frozenset[int]:
-        return self._partitions.membership.held if self._partitions is not None else frozenset()
+        return self._partitions.held
 
     async def _own(self, partition: int) -> None:
         partitions = self._partitions
-        assert partitions is not None
         owned = await Owned.open(self._log, partition, TOPIC, GROUP, self._limits)
         fold = Fold(partition, self._log.partitions, owned.hot, self._table)
         while partitions.may_own(partition):
@@ -115,7 +106,7 @@ class Collector:
         """Forget what is stored; while too much is not, take nothing more."""
         hot = owned.hot
         hot.evict(await self._log.committed("processed", partition, STORE_GROUP))
-        while hot.full:
+        while hot.full and self._partitions.may_own(partition):
             self.counters.alive()
             await self._clock.sleep(_PRESSURE_PAUSE_S)
             hot.evict(await self._log.committed("processed", partition, STORE_GROUP))

@@ -14,7 +14,7 @@ from pipeline import envelope, progress
 from pipeline.clock import Clock
 from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.delivery import Outlet
-from pipeline.errors import RayfoldError
+from pipeline.errors import Reject, Retry, Stop
 from pipeline.http.port import Http
 from pipeline.log.port import Log, Message
 from pipeline.secrets import SecretBox
@@ -64,7 +64,7 @@ class Dispatcher:
     @property
     def held(self) -> frozenset[int]:
         """Partitions held for any destination."""
-        return frozenset().union(*(channel.held for channel, _ in self._channels.values()))
+        return frozenset().union(*(channel.partitions.held for channel, _ in self._channels.values()))
 
     async def run(self) -> None:
         """Until `stop`."""
@@ -77,15 +77,16 @@ class Dispatcher:
             for _, task in self._channels.values():
                 task.cancel()
             await asyncio.gather(*(task for _, task in self._channels.values()), return_exceptions=True)
+            self._channels.clear()
 
     async def _look(self) -> None:
         wanted = self._watch.catalog.destinations.keys()
         for id in wanted - self._channels.keys():
             channel = _Channel(id, self)
-            self._channels[id] = channel, asyncio.create_task(channel.run(), name=f"destination {id}")
+            self._channels[id] = channel, asyncio.create_task(channel.partitions.run(), name=f"destination {id}")
         for id in self._channels.keys() - wanted:
             channel, task = self._channels.pop(id)
-            await channel.stop(5.0)
+            await channel.partitions.stop(5.0)
             await task
         for _, task in self._channels.values():
             if task.done():
@@ -93,7 +94,7 @@ class Dispatcher:
 
     async def stop(self, within_s: float) -> None:
         self._stopping = True
-        await asyncio.gather(*(channel.stop(within_s) for channel, _ in self._channels.values()))
+        await asyncio.gather(*(channel.partitions.stop(within_s) for channel, _ in self._channels.values()))
 
 
 class _Channel:
@@ -104,24 +105,7 @@ class _Channel:
         self._stage = stage
         self._revision = -1
         self._outlet: Outlet | None = None
-        self._partitions: Partitions | None = None
-
-    @property
-    def held(self) -> frozenset[int]:
-        return self._partitions.membership.held if self._partitions is not None else frozenset()
-
-    async def run(self) -> None:
-        stage = self._stage
-        membership = await stage._log.join(TOPIC, group_of(self._id), stage._worker)
-        self._partitions = Partitions(membership, self._own, stage._clock)
-        try:
-            await self._partitions.run()
-        finally:
-            await membership.close()
-
-    async def stop(self, within_s: float) -> None:
-        if self._partitions is not None:
-            await self._partitions.stop(within_s)
+        self.partitions = Partitions(stage._log, TOPIC, group_of(id), stage._worker, self._own, stage._clock)
 
     def _compiled(self) -> Outlet | None:
         """The destination as of the newest revision; None when it is disabled or gone."""
@@ -141,8 +125,7 @@ class _Channel:
 
     async def _own(self, partition: int) -> None:
         stage = self._stage
-        partitions = self._partitions
-        assert partitions is not None
+        partitions = self.partitions
         done = await progress.load(stage._documents, group_of(self._id), partition)
         committed = await stage._log.committed(TOPIC, partition, group_of(self._id))
         heed = await Heed.after(stage._log, partition, max(done.position, committed))
@@ -194,16 +177,17 @@ class _Channel:
         return settled
 
     def _outlet_or_wait(self) -> Outlet | None:
+        """A destination that cannot be made ready holds up its own cursor until somebody mends it."""
         try:
             return self._compiled()
-        except RayfoldError as error:
-            self._stage.counters.error(f"destination {self._id}: {error}")
-            raise
+        except (Reject, Stop) as error:
+            text = f"destination {self._id} waits: {error}"
+            self._stage.counters.error(text)
+            raise Retry(text) from error
 
     def _deliverer(self, partition: int) -> Deliverer:
         stage = self._stage
-        partitions = self._partitions
-        assert partitions is not None
+        partitions = self.partitions
         revision = self._revision
 
         def active() -> bool:

@@ -16,7 +16,7 @@ from pipeline.clock import Clock
 from pipeline.definition import Rule
 from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.envelope import Entry, Outgoing, Processed, Runs, RunTotals, Stored, Through
-from pipeline.errors import StoreUnavailable
+from pipeline.errors import Malformed, Retry, StoreUnavailable
 from pipeline.http.port import Http, HttpFailure
 from pipeline.log.port import Log, Message, Writer
 from pipeline.scope import Scope, scope_of
@@ -74,27 +74,19 @@ class Executor:
         self._watch = watch
         self._http = http
         self._clock = clock
-        self._worker = worker
         self._plan: Plan | None = None
-        self._partitions: Partitions | None = None
+        self._partitions = Partitions(log, TOPIC, GROUP, worker, self._own, clock)
         self.counters = Counters(clock)
 
     @property
     def held(self) -> frozenset[int]:
-        return self._partitions.membership.held if self._partitions is not None else frozenset()
+        return self._partitions.held
 
     async def run(self) -> None:
-        """Until `stop`."""
-        membership = await self._log.join(TOPIC, GROUP, self._worker)
-        self._partitions = Partitions(membership, self._own, self._clock)
-        try:
-            await self._partitions.run()
-        finally:
-            await membership.close()
+        await self._partitions.run()
 
     async def stop(self, within_s: float) -> None:
-        if self._partitions is not None:
-            await self._partitions.stop(within_s)
+        await self._partitions.stop(within_s)
 
     async def _open(self, partition: int) -> _OwnedRuns:
         """Fence older owners, finish what the last envelope began: its outbox and its run records."""
@@ -120,7 +112,6 @@ class Executor:
 
     async def _own(self, partition: int) -> None:
         partitions = self._partitions
-        assert partitions is not None
         owned = await self._open(partition)
         committed = await self._log.committed(TOPIC, partition, GROUP)
         heed = await Heed.after(self._log, partition, max(committed, owned.through.position))
@@ -159,7 +150,10 @@ class Executor:
     def _planned(self) -> Plan:
         catalog = self._watch.catalog
         if self._plan is None or self._plan.revision != catalog.revision:
-            self._plan = Plan(catalog, lambda: datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC))
+            try:
+                self._plan = Plan(catalog, lambda: datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC))
+            except Malformed as error:
+                raise Retry(f"the workflows of revision {catalog.revision} cannot be used: {error}") from error
         return self._plan
 
     async def _run_all(self, jobs: Sequence[_Job]) -> None:

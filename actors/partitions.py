@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from pipeline.clock import Clock
 from pipeline.errors import Fenced, Retry
-from pipeline.log.port import Membership
+from pipeline.log.port import Log, Membership
 
 _log = logging.getLogger(__name__)
 
@@ -19,26 +19,44 @@ _LONGEST_PAUSE_S = 5.0
 
 
 class Partitions:
-    """Runs `own(partition)` for every partition held, each time reading from the committed position.
+    """This worker's part of a group: runs `own(partition)` for every partition held, from the committed position.
 
     `own` returns when it no longer `may_own` the partition, or to be called again.
     """
 
-    def __init__(self, membership: Membership, own: Callable[[int], Awaitable[None]], clock: Clock) -> None:
-        self.membership = membership
+    def __init__(
+        self, log: Log, topic: str, group: str, worker: str, own: Callable[[int], Awaitable[None]], clock: Clock
+    ) -> None:
+        self._log = log
+        self._topic = topic
+        self._group = group
+        self._worker = worker
         self._own = own
         self._clock = clock
+        self._membership: Membership | None = None
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._generation = 0
         self._news = asyncio.Condition()
         self._stopping = False
+        self._within_s = 0.0
         self.last_error = ""
         self.last_error_ms = 0
         self.faults = 0  #: ownerships that ended in an error
 
+    @property
+    def membership(self) -> Membership:
+        """Only within `own`."""
+        assert self._membership is not None
+        return self._membership
+
+    @property
+    def held(self) -> frozenset[int]:
+        """Partitions held now; none before `run` has joined the group."""
+        return frozenset() if self._membership is None else self._membership.held
+
     def may_own(self, partition: int) -> bool:
         """Whether `own(partition)` should go on."""
-        return not self._stopping and partition in self.membership.held
+        return not self._stopping and partition in self.held
 
     @property
     def generation(self) -> int:
@@ -58,13 +76,18 @@ class Partitions:
 
     async def run(self) -> None:
         """Until `stop`. Raises what a task raised that must not be tried again."""
+        self._membership = await self._log.join(self._topic, self._group, self._worker)
         try:
             while not self._stopping:
                 await self._assign()
-                await self.membership.wait(_LOOK_S)
+                await self._membership.wait(_LOOK_S)
                 await self._announce()
+            if self._tasks:
+                await asyncio.wait(self._tasks.values(), timeout=self._within_s)
         finally:
             await self._end()
+            membership, self._membership = self._membership, None
+            await membership.close()
 
     async def _announce(self) -> None:
         async with self._news:
@@ -72,7 +95,7 @@ class Partitions:
             self._news.notify_all()
 
     async def _assign(self) -> None:
-        held = self.membership.held
+        held = self.held
         for partition in held - self._tasks.keys():
             self._tasks[partition] = asyncio.create_task(self._keep(partition), name=f"partition {partition}")
         for partition, task in list(self._tasks.items()):
@@ -103,8 +126,7 @@ class Partitions:
         self._tasks.clear()
 
     async def stop(self, within_s: float) -> None:
-        """Let every owner finish its batch; cancel those that need longer."""
+        """Take nothing more; `run` lets every owner finish its batch for that long, then cancels it and returns."""
+        self._within_s = within_s
         self._stopping = True
         await self._announce()
-        if self._tasks:
-            await asyncio.wait(self._tasks.values(), timeout=within_s)

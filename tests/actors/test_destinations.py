@@ -147,3 +147,17 @@ async def test_a_secret_is_filled_in_and_never_shown(tmp_path: Path) -> None:
         assert len(hidden.got) == 1
         assert hidden.url not in (await system.private.get("/destinations/d")).text
         assert hidden.url not in (await system.private.get("/secrets")).text
+
+
+async def test_a_destination_without_its_secret_waits_for_it_and_loses_nothing(tmp_path: Path) -> None:
+    async with running(tmp_path) as system, target() as late:
+        await system.put("sources", "shop", {"static_profile_id": True})
+        await system.put("destinations", "d", {"settings": {"url": "${where}"}})
+        await _settled()
+        await _send(system, range(3))
+        async with asyncio.timeout(10):
+            while "secret" not in (await system.private.get("/status")).json()["stages"]["dispatcher"]["last_error"]:
+                await asyncio.sleep(0.1)
+        await system.private.put("/secrets/where", json={"value": late.url})
+        account = await system.quiet(30)
+        assert account["destinations"]["d"] == {"due": 3, "delivered": 3, "dead": 0, "in_flight": 0}
