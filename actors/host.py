@@ -75,6 +75,18 @@ class Host:
             for task in running:
                 task.cancel()
             await asyncio.gather(*background, *running, return_exceptions=True)
+            if self._failure is None:
+                await self._say_goodbye()
+
+    async def _say_goodbye(self) -> None:
+        """A last heartbeat: this worker ended in order and needed no restart."""
+        now = self._ports.clock.now_ms()
+        try:
+            for stage in self._stages:
+                body = envelope.encode({**self._report(stage), "ended": True})
+                await self._ports.definitions.beat(Heartbeat(f"{self._worker}.{stage.name}", stage.name, now, body))
+        except DefinitionsUnavailable as error:
+            _log.warning("no last heartbeat: %s", error)
 
     async def _first_definitions(self) -> None:
         while not self._stopping:

@@ -54,18 +54,20 @@ class Running:
         self._wanted = wanted
 
     async def status(self) -> dict[str, Any]:
-        """Per stage: workers wanted and alive, partitions, counters, backlog, lag, restarts, last error."""
+        """Per stage: workers wanted and alive, partitions, counters, backlog, lag, last error, restarts.
+
+        A restart is a worker of the last day that stopped beating without having ended in order.
+        """
         now = self._ports.clock.now_ms()
         beats = await self._ports.definitions.heartbeats()
         wanted = await self._wanted()
         stages = {}
         for stage in self._stages:
-            rows = [
-                msgspec.json.decode(beat.body)
-                for beat in beats
-                if beat.stage == stage.name and now - beat.time_ms <= _ALIVE_MS
-            ]
-            stages[stage.name] = {**_summed(rows), **wanted.get(stage.name, {}), **await self._backlog(stage)}
+            beating = [(beat.time_ms, msgspec.json.decode(beat.body)) for beat in beats if beat.stage == stage.name]
+            rows = [row for time_ms, row in beating if now - time_ms <= _ALIVE_MS and not row.get("ended")]
+            vanished = sum(1 for time_ms, row in beating if now - time_ms > _ALIVE_MS and not row.get("ended"))
+            summed = {**_summed(rows), "restarts": vanished}
+            stages[stage.name] = {**summed, **wanted.get(stage.name, {}), **await self._backlog(stage)}
         apis: dict[str, list[Any]] = {"public": [], "private": []}
         for beat in beats:
             if beat.stage.startswith("api.") and now - beat.time_ms <= _ALIVE_MS:
@@ -110,7 +112,6 @@ def _summed(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "alive": len(rows),
         "wanted": len(rows),
-        "restarts": 0,
         "partitions": sorted({partition for row in rows for partition in row["partitions"]}),
         **{name: sum(row[name] for row in rows) for name in ("received", "handled", "failed", "dead")},
         "last_error": newest["last_error"] if newest else "",

@@ -22,7 +22,18 @@ def status(data: Path | None, host: str | None, port: int | None, as_json: bool)
     from rich.table import Table
 
     table = Table(title=f"layout {found['layout']}, {found['partitions']} partitions, revision {found['revision']}")
-    columns = ("wanted", "alive", "partitions", "received", "handled", "failed", "dead", "backlog", "lag_seconds")
+    columns = (
+        "wanted",
+        "alive",
+        "partitions",
+        "received",
+        "handled",
+        "failed",
+        "dead",
+        "backlog",
+        "lag_seconds",
+        "restarts",
+    )
     for name in ("stage", *columns, "last error"):
         table.add_column(name.replace("_", " "), overflow="fold")
     for name, row in found["stages"].items():

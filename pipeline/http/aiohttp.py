@@ -44,6 +44,9 @@ class AiohttpClient:
                     return Response(answer.status, found, content)
         except TimeoutError:
             raise HttpFailure(f"no answer within {timeout_s:g} s") from None
+        except aiohttp.InvalidURL:
+            # its text would repeat the address, and with it any secret in there
+            raise HttpFailure("the address is not a valid URL") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise HttpFailure(f"{type(error).__name__}: {error}") from error
 

@@ -60,6 +60,8 @@ async def test_a_killed_worker_loses_nothing_and_doubles_nothing(installation: I
         await load.more(300, 60)
     _agrees(installation, load)
     eventually(lambda: set(installation.pids(part)) - {killed}, 20, f"another {part} in its place")
+    if not part.startswith("api."):
+        eventually(lambda: installation.status()["stages"][part]["restarts"] == 1, 20, "the status says so")
 
 
 async def test_everything_killed_at_once_comes_back_by_up(installation: Installation) -> None:
