@@ -1,5 +1,6 @@
 """Dotted paths into nested JSON objects, compiled once."""
 
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -22,6 +23,9 @@ MISSING: Final = _Missing()
 
 #: Parts of a path.
 _MAX_PARTS = 20
+
+#: A part that picks an element of a list.
+_INDEX = re.compile(r"[0-9]{1,9}")
 
 
 def split(path: str) -> tuple[str, ...]:
@@ -60,7 +64,7 @@ def compile_get(path: str) -> Callable[[Any], Any]:
         for part in parts:
             if type(value) is dict:
                 value = value.get(part, MISSING)
-            elif type(value) is list and part.isdigit() and int(part) < len(value):
+            elif type(value) is list and _INDEX.fullmatch(part) and int(part) < len(value):
                 value = value[int(part)]
             else:
                 return MISSING

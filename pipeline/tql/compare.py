@@ -85,7 +85,7 @@ def consists(whole: Any, part: Any) -> bool:
         return isinstance(part, str) and part in whole
     if isinstance(whole, list):
         return any(equal(one, part) for one in whole)
-    return isinstance(whole, dict) and part in whole
+    return isinstance(whole, dict) and isinstance(part, str) and part in whole
 
 
 def full_text(whole: Any, words: Any) -> bool:

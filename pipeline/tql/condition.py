@@ -3,9 +3,10 @@
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from pipeline.errors import Malformed
 from pipeline.path import MISSING
 from pipeline.reference import Scope, compile_reference
 from pipeline.tql.compare import COMPARISONS, consists, equal, full_text, is_empty, to_datetime
@@ -16,7 +17,7 @@ Value = Callable[[Scope], Any]
 Now = Callable[[], datetime]
 
 _ESCAPE = re.compile(r"\\(.)")
-_OFFSET = re.compile(r"^([+-]?\d+)\s*(s|m|h|d|w)[a-z]*$")
+_OFFSET = re.compile(r"^([+-]?[0-9]{1,15})\s*(s|m|h|d|w)[a-z]*$")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -124,13 +125,16 @@ class _Compiler:
         """A function from a scope to the value of an operand."""
         kind, children = tree.data, tree.children
         if kind == "reference":
-            return compile_reference(str(children[0]))
+            try:
+                return compile_reference(str(children[0]))
+            except Malformed as error:
+                raise TqlError(f"column {tree.meta.column}: {error}", "condition") from None
         if kind == "call":
             return self._call(str(children[0]), [self.value(child) for child in children[1:]], tree)
         if kind in ("list", "list_value"):
             items = [self.value(child) for child in (children[0].children if kind == "list_value" else children)]
             return lambda scope: [item(scope) for item in items]
-        constant = _constant(kind, children)
+        constant = _constant(tree)
         return lambda scope: constant
 
     def _call(self, name: str, arguments: list[Value], tree: Any) -> Value:
@@ -153,13 +157,20 @@ class _Compiler:
         found = _OFFSET.match(text.strip()) if isinstance(text, str) else None
         if found is None:
             return MISSING
-        return self._now() + timedelta(**{_UNITS[found.group(2)]: int(found.group(1))})
+        try:
+            return self._now() + timedelta(**{_UNITS[found.group(2)]: int(found.group(1))})
+        except OverflowError:  # outside the years 1 to 9999
+            return MISSING
 
 
-def _constant(kind: str, children: Any) -> Any:
+def _constant(tree: Any) -> Any:
+    kind, children = tree.data, tree.children
     if kind == "string":
         return _ESCAPE.sub(r"\1", str(children[0])[1:-1])
     if kind == "number":
         text = str(children[0])
-        return int(text) if text.lstrip("-").isdigit() else Decimal(text)
+        try:
+            return int(text) if text.lstrip("-").isdigit() else Decimal(text)
+        except InvalidOperation:
+            raise TqlError(f"column {tree.meta.column}: {text[:64]} is too large or too small", "condition") from None
     return {"true": True, "false": False, "null": None}[kind]

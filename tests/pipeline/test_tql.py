@@ -97,6 +97,8 @@ def test_values_of_different_kinds_compare_to_nothing(text: str) -> None:
         ("profile@a == = 2", 14),
         ("fly(1)=2", 1),
         ("now(3)=1", 1),
+        ('profile@a=1 AND profile@""=2', 17),
+        ("profile@a > 1e99999999999999999999", 13),
         ("", 1),
         ("(" * 40, 33),
     ],
@@ -121,3 +123,51 @@ def test_and_and_or_are_those_of_logic(values: list[bool], joint: str) -> None:
 def test_numbers_compare_by_value_whatever_their_type(one: Any, other: int) -> None:
     condition = compile_condition(f"profile@n < {other}", now)
     assert condition({"profile": {"n": one}}) == (one < other)
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.decimals(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=4)
+    | st.sampled_from(
+        ["2025-01-01", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "-1h", "9999999999999d"]
+    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=3),
+    max_leaves=5,
+)
+
+EVERY_OPERATOR = [
+    compile_condition(f"profile@a {operator} profile@b", now)
+    for operator in ("=", "!=", "<", "<=", ">", ">=", "is", "CONSISTS", "STARTS WITH", "ENDS WITH", "MATCH")
+] + [
+    compile_condition(text, now)
+    for text in (
+        "profile@a BETWEEN profile@b AND profile@b",
+        "profile@a IN [profile@b, 1, null]",
+        "profile@a NOT IN [profile@b]",
+        "profile@a EMPTY",
+        "profile@a > now.offset(profile@b)",
+        "datetime(profile@a) < datetime(profile@b)",
+        "lowercase(profile@a) = uppercase(profile@b)",
+    )
+]
+
+
+@given(VALUES, VALUES)
+def test_no_data_makes_a_condition_raise(one: Any, other: Any) -> None:
+    for condition in EVERY_OPERATOR:
+        assert isinstance(condition({"profile": {"a": one, "b": other}}), bool)
+
+
+@pytest.mark.parametrize("text", ["9" * 5000 + "d", "9999999999999d", "+99999999w", "-99999999w", "²d", "1y", "d", ""])
+def test_an_impossible_offset_is_a_missing_value(text: str) -> None:
+    condition = compile_condition("now.offset(profile@offset) EXISTS", now)
+    assert not condition({"profile": {"offset": text}})
+
+
+def test_an_object_consists_of_its_keys() -> None:
+    condition = compile_condition("profile@a CONSISTS profile@b", now)
+    assert condition({"profile": {"a": {"x": 1}, "b": "x"}})
+    assert not condition({"profile": {"a": {"x": 1}, "b": ["x"]}})
