@@ -16,6 +16,7 @@ class Target:
 
     def __init__(self) -> None:
         self.status = 200
+        self.stumbles: dict[int, int] = {}  #: number → how often it is refused before it is taken
         self.got: list[dict[str, Any]] = []
         self.refused = 0
         self.url = ""
@@ -24,6 +25,10 @@ class Target:
         if self.status != 200:
             self.refused += 1
             return web.Response(status=self.status)
+        number = (await request.json()).get("number")
+        if self.stumbles.get(number, 0):
+            self.stumbles[number] -= 1
+            return web.Response(status=500)
         self.got.append(await request.json() | {"key": request.headers["idempotency-key"]})
         return web.Response()
 
@@ -90,6 +95,21 @@ async def test_a_dead_destination_holds_up_only_itself_and_catches_up_in_order(t
         assert len({one["key"] for one in bad.got}) == 60
         assert _in_order(good.got)
         assert _in_order(bad.got)
+
+
+async def test_a_delivery_that_stumbles_is_not_overtaken_by_a_later_one_of_its_profile(tmp_path: Path) -> None:
+    async with running(tmp_path) as system, target() as stumbling:
+        await system.put("sources", "shop", {"static_profile_id": True})
+        await _destination(system, "d", stumbling)
+        await _settled()
+        stumbling.stumbles = {0: 2, 4: 1}
+        events = [{"id": f"m-{n}", "type": "page-view", "properties": {"number": n}} for n in range(12)]
+        batch = [payload("shop", profile={"id": f"p-{n % 3}"}, events=[event]) for n, event in enumerate(events)]
+        assert (await system.track(batch)).status_code == 200
+        account = await system.quiet(30)
+        assert account["destinations"]["d"]["delivered"] == 12
+        assert _in_order(stumbling.got)
+        assert stumbling.got[0]["number"] != 0  # others went on meanwhile
 
 
 async def test_a_refused_delivery_becomes_a_dead_letter_that_can_be_sent_or_dropped(tmp_path: Path) -> None:

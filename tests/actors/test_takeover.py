@@ -3,13 +3,16 @@
 import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from actors.owned import Owned
 from pipeline import envelope, identity
 from pipeline.errors import Disordered, Fenced
 from pipeline.hot import Limits
+from pipeline.identity import Kind
 from pipeline.log.port import BEGINNING
+from pipeline.record import Alias, Origin
 from tests.system import open_ports, payload, running
 
 
@@ -114,3 +117,67 @@ async def test_retention_runs_while_events_flow(tmp_path: Path) -> None:
         assert await system.account(verify=True) == before
         await asyncio.gather(*(system.track(payload("shop", session={"id": f"s-{n}"})) for n in range(30)))
         assert (await system.quiet())["stored"] == 60
+
+
+async def test_an_outbox_that_was_never_sent_is_sent_by_the_next_owner(tmp_path: Path) -> None:
+    # Given an owner that died between its append and its outbox
+    ports = await open_ports(tmp_path)
+    session = _far("X")
+    alias = Alias(id=identity.mint(Kind.SESSION, session), to=identity.mint(Kind.PROFILE, "X"), received_ms=1)
+    partition = identity.partition("X", 4)
+    writer = await ports.log.exclusive("processed", partition)
+    out = [envelope.Outgoing(alias.id, 0, msgspec.Raw(envelope.encode(alias)))]
+    processed = envelope.Processed(
+        v=1, sequence=1, through=envelope.Through(), totals=envelope.Totals(), time_ms=1, revision=0, out=out
+    )
+    await writer.append(envelope.encode(processed), 1)
+    target = identity.partition(session, 4)
+    assert await ports.log.last("collected", target) is None
+    # When the next one opens the partition
+    await Owned.open(ports.log, partition, "collected", "collector", Limits())
+    # Then the record is on its way, under its old number
+    last = await ports.log.last("collected", target)
+    assert last is not None
+    assert envelope.decode_collected(last.data).origins == [Origin(f"collector:{partition}", 1, 0)]
+    await ports.close()
+
+
+async def test_input_whose_commit_was_lost_is_not_counted_again(tmp_path: Path) -> None:
+    async with running(tmp_path) as system:
+        await system.put("sources", "shop", {})
+        for n in range(5):
+            await system.track(payload("shop", session={"id": f"s-{n}"}))
+        before = await system.quiet()
+    (tmp_path / "log" / "collected@collector.cursor").unlink()
+    async with running(tmp_path) as system:
+        assert await system.quiet() == before
+        await system.track(payload("shop", session={"id": "s-0"}))
+        assert (await system.quiet())["accepted"] == 6
+
+
+async def test_an_envelope_stored_twice_is_delivered_and_run_once(tmp_path: Path) -> None:
+    async with running(tmp_path) as system:
+        await system.put("sources", "shop", {})
+        nodes = [
+            {"id": "s", "type": "start"},
+            {"id": "n", "type": "increment", "settings": {"field": "profile@stats.n"}},
+        ]
+        await system.put("workflows", "w", {"nodes": nodes, "edges": [{"from": "s", "to": "n"}]})
+        await system.put("rules", "r", {"event_type": "page-view", "workflow": "w"})
+        await asyncio.sleep(0.7)
+        first = (await system.track(payload("shop", session={"id": "s"}), wait="processed")).json()["profile"]["id"]
+        await system.quiet()
+        # as a broker's client does after an outage
+        partition = identity.partition("s", 4)
+        messages = await system.ports.log.read("processed", partition, BEGINNING, 1 << 20)
+        copied = next(m for m in messages if envelope.decode_processed_header(m.data).pairs)
+        await system.ports.log.append("processed", partition, messages[-1].data, 1)
+        await system.ports.log.append("processed", partition, copied.data, 1)
+        await system.ports.log.append("processed", partition, messages[-1].data, 1)
+        await system.track(payload("shop", session={"id": "s"}), wait="stored")
+        async with asyncio.timeout(10):
+            while (await system.profile(first))["stats"].get("n") != 2:
+                await asyncio.sleep(0.05)
+        runs = (await system.private.get("/runs")).json()["total"]
+        assert runs == 2
+        assert (await system.account())["workflows"]["run"] == 2
