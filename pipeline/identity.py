@@ -8,11 +8,13 @@ h: routing hash of the value it was minted from (32 bits), k: kind, d: digest, v
 So ``partition(mint(kind, value)) == partition(value)``, and a minted id is recognised without asking anyone.
 """
 
+import re
 from enum import IntEnum
 from hashlib import blake2b
 
 _HASH_BYTES = 4
 _UUID_LENGTH = 36
+_MINTED = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-8[1-4][0-9a-f]{2}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
 class Kind(IntEnum):
@@ -56,9 +58,8 @@ def _route(value: str) -> str:
 
 def minted_kind(value: str) -> Kind | None:
     """The kind of a minted id, None for any other string."""
-    if len(value) != _UUID_LENGTH or value[14] != "8" or value[15] not in "1234":
-        return None
-    if _check(value[:32]) != value[32:]:
+    # the length first: most ids are told apart by it alone
+    if len(value) != _UUID_LENGTH or not _MINTED.fullmatch(value) or _check(value[:32]) != value[32:]:
         return None
     return Kind(int(value[15]))
 

@@ -11,11 +11,14 @@ MAX_AHEAD_MS = 24 * 3600 * 1000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 
+#: Nothing earlier can be written as text again.
+_FIRST_MS = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MS
+
 
 @lru_cache(maxsize=1024)
 def to_text(ms: int) -> str:
     """``2026-01-31T12:00:00.000Z``."""
-    return (_EPOCH + timedelta(milliseconds=ms)).strftime("%Y-%m-%dT%H:%M:%S.") + f"{ms % 1000:03d}Z"
+    return (_EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 @lru_cache(maxsize=1024)
@@ -30,7 +33,7 @@ def parse(text: str) -> int:
 def from_text(text: object, field: str, now_ms: int) -> int:
     """Milliseconds of an RFC 3339 time; naive means UTC.
 
-    Raises `Malformed` when it is no time, or more than a day after `now_ms`.
+    Raises `Malformed` when it is no time, before the year 1 in UTC, or more than a day after `now_ms`.
     """
     if not isinstance(text, str):
         raise Malformed(f"expected a time such as 2026-01-31T12:00:00Z, got {type(text).__name__}", field)
@@ -38,6 +41,8 @@ def from_text(text: object, field: str, now_ms: int) -> int:
         ms = parse(text)
     except (ValueError, OverflowError):
         raise Malformed(f"{text[:64]!r} is no time; write it as 2026-01-31T12:00:00Z", field) from None
+    if ms < _FIRST_MS:
+        raise Malformed(f"{text[:64]!r} is before the year 1", field)
     if ms > now_ms + MAX_AHEAD_MS:
         raise Malformed(f"{text[:64]!r} is more than a day in the future", field)
     return ms

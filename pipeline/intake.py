@@ -5,7 +5,7 @@ Fields and defaults follow Tracardi's tracker payload; where Tracardi answers 50
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
 import msgspec
@@ -119,6 +119,8 @@ def decode(body: bytes, limits: Limits) -> tuple[list[_Tracker], bool]:
     except msgspec.ValidationError as error:
         message, field = fault(error)
         raise Malformed(message, field or "body") from error
+    except InvalidOperation:
+        raise Malformed("a number in it is too large or too small", "body") from None
     except RecursionError:
         raise Malformed("nested deeper than any payload may be", "body") from None
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:

@@ -1,5 +1,7 @@
 """Minted ids: the same everywhere, recognisable, in the partition of what they were minted from."""
 
+from hashlib import blake2b
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,3 +35,11 @@ def test_foreign_uuids_are_not_taken_for_minted_ones() -> None:
     assert minted_kind(ours[:-1] + ("0" if ours[-1] != "0" else "1")) is None
     assert minted_kind("01890a5d-ac96-774b-bcce-b302099a8057") is None
     assert minted_kind("") is None
+
+
+def test_right_check_digits_do_not_make_an_id_of_another_shape_ours() -> None:
+    for head in ("zzzzzzzz-0000-8100-8000-00000000", "+1234567-0000-8100-8000-00000000", "1" * 14 + "81" + "1" * 16):
+        forged = head + blake2b(head.encode(), digest_size=2, person=b"rayfold-check").hexdigest()
+        assert minted_kind(forged) is None
+        assert 0 <= partition(forged, 4) < 4
+    assert minted_kind("\ud800" * 36) is None

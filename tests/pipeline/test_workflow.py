@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -169,3 +170,25 @@ def test_a_run_is_bounded() -> None:
 def test_mistakes_are_named(nodes: list[dict[str, Any]], edges: tuple[Any, ...], said: str) -> None:
     with pytest.raises(Malformed, match=said):
         flow(nodes, *edges)
+
+
+@pytest.mark.parametrize(
+    ("body", "kept"),
+    [
+        (b'{"a": 1.10}', {"a": Decimal("1.10")}),
+        (b"[1e99999999999999999999]", "[1e99999999999999999999]"),
+        (b"\xff", "\ufffd"),
+        (b"", ""),
+        (b"[" * 5000, "[" * 5000),
+    ],
+)
+def test_whatever_the_other_side_answers_is_kept_as_json_or_text(body: bytes, kept: Any) -> None:
+    made = flow(
+        [
+            node("call", "call-http", url="http://x"),
+            node("copy", "copy-data", mapping={"profile@x": "memory@call.body"}),
+        ],
+        *(("start", "call"), ("call", "copy", "response")),
+    )
+    done, _ = run(made, scope(), HttpResult(Response(200, {}, body), ""))
+    assert done.operations == (("=", "x", kept),)

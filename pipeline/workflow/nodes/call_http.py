@@ -1,5 +1,6 @@
 """`call-http`: asks another system; its answer is `memory@<node id>` for the nodes after it."""
 
+from decimal import InvalidOperation
 from typing import Any, Literal
 
 import msgspec
@@ -46,7 +47,7 @@ def _decoded(body: bytes) -> Any:
     """JSON if it is some, else text."""
     try:
         return envelope.decode_any(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidOperation):
         return body.decode(errors="replace")
 
 
