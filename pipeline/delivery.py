@@ -124,13 +124,13 @@ def judge(response: Response) -> Verdict:
 def retry_after_s(response: Response, now_ms: int) -> float:
     """Seconds the other side asks us to wait (RFC 9110 §10.2.3), at most an hour; 0 when it does not say."""
     text = response.headers.get("retry-after", "")
-    if text.isdigit():
+    if text.isascii() and text.isdigit():
         return min(float(text), 3600.0)
     if not text:
         return 0.0
     try:
         at = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
     if at.tzinfo is None:
         at = at.replace(tzinfo=UTC)
