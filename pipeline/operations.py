@@ -5,6 +5,7 @@ changes nothing: that field is refused and reported, the rest goes on.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from decimal import Context, Decimal
 from typing import Any, NamedTuple
 
@@ -47,12 +48,17 @@ def add_numbers(one: int | Decimal, other: int | Decimal) -> int | Decimal:
     return _EXACT.add(Decimal(one), Decimal(other))
 
 
+def _own(value: Any) -> Any:
+    """A copy of what can change: later operations must not alter the event or command it came with."""
+    return deepcopy(value) if type(value) in (list, dict) else value
+
+
 def set_value(profile: Json, path: str, parts: tuple[str, ...], value: Any) -> Applied:
     """``=``"""
     parent = parent_of(profile, parts)
     if parent is None:
         return FieldError(path, "something else stands in its way")
-    parent[parts[-1]] = value
+    parent[parts[-1]] = _own(value)
     return None
 
 
@@ -62,7 +68,7 @@ def set_if_missing(profile: Json, path: str, parts: tuple[str, ...], value: Any)
     if parent is None:
         return FieldError(path, "something else stands in its way")
     if parent.get(parts[-1]) is None:
-        parent[parts[-1]] = value
+        parent[parts[-1]] = _own(value)
     return None
 
 
@@ -80,7 +86,7 @@ def append(profile: Json, path: str, parts: tuple[str, ...], value: Any) -> Appl
         if one not in found:
             if len(found) >= MAX_LIST:
                 return FieldError(path, f"holds {MAX_LIST} values already")
-            found.append(one)
+            found.append(_own(one))
     return None
 
 
@@ -142,7 +148,15 @@ OPERATIONS: Mapping[str, Callable[[Json, str, tuple[str, ...], Any], Applied]] =
 }
 
 #: Kept by Rayfold itself: no mapping and no workflow may write there.
-PROTECTED = frozenset(("id", "ids", "primary_id", "merged_into", "metadata", "deleted"))
+_PROTECTED = frozenset(("id", "ids", "primary_id", "merged_into", "metadata", "deleted"))
+
+#: Objects that Rayfold keeps fields of its own in: their other fields may be written, they themselves may not.
+_SHARED = frozenset(("stats", "data"))
+
+
+def is_protected(parts: tuple[str, ...]) -> bool:
+    """Whether no mapping and no workflow may write there."""
+    return parts[0] in _PROTECTED or (len(parts) == 1 and parts[0] in _SHARED)
 
 
 def apply(profile: Json, operations: Iterable[Operation]) -> list[FieldError]:
@@ -153,7 +167,7 @@ def apply(profile: Json, operations: Iterable[Operation]) -> list[FieldError]:
         function = OPERATIONS.get(name)
         if function is None:
             errors.append(FieldError(path, f"unknown operation {name!r}"))
-        elif parts[0] in PROTECTED:
+        elif is_protected(parts):
             errors.append(FieldError(path, "is kept by Rayfold itself"))
         else:
             error = function(profile, path, parts, value)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline.mapping.table import EventType, load_table
+from pipeline.operations import apply
 
 TABLE = load_table()
 
@@ -108,3 +109,23 @@ def test_an_event_without_profile_is_mapped_too() -> None:
 def test_every_row_is_compiled() -> None:
     assert len(TABLE) == 8
     assert all(isinstance(row, EventType) for row in TABLE.values())
+
+
+def test_a_profile_does_not_share_its_lists_with_the_event() -> None:
+    properties: dict[str, Any] = {"preferences": {"colors": ["red"]}}
+    _, profile, _ = fold("profile-update", properties)
+    apply(profile, [("[]", "data.preferences.colors", "blue")])
+    assert profile["data"]["preferences"]["colors"] == ["red", "blue"]
+    assert properties == {"preferences": {"colors": ["red"]}}
+
+
+@pytest.mark.parametrize("count", [10**300, Decimal("1e-999999999"), Decimal("-1e308"), "many", None, [1]])
+@pytest.mark.parametrize("other", [1, Decimal("1e-999999999"), Decimal("1e308"), {}])
+def test_counts_that_a_workflow_has_spoilt_do_not_stop_an_event(count: Any, other: Any) -> None:
+    profile: dict[str, Any] = {
+        "metadata": {"time": {"visit": {"count": 1}}},
+        "data": {"metrics": {"ltcosc": count, "ltcocc": other}},
+    }
+    errors = TABLE["checkout-completed"].fold({"value": 5}, {}, profile)
+    assert profile["data"]["metrics"]["ltcocv"] == 5
+    assert [error.path for error in errors] == (["data.metrics.ltcocc"] if other == {} else [])

@@ -1,5 +1,6 @@
 """Operations on profiles: exact sums, refused fields named, the rest goes on."""
 
+from copy import deepcopy
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import envelope
-from pipeline.operations import apply
+from pipeline.operations import MAX_LIST, apply
 
 MONEY = st.decimals(min_value=-(10**9), max_value=10**9, places=2)
 
@@ -61,12 +62,61 @@ def test_each_operation(before: dict[str, Any], operation: Any, after: dict[str,
         ("=", "id", "other"),
         ("=", "metadata.time.insert", "x"),
         ("=", "merged_into", "x"),
+        ("=", "stats", 5),
+        ("x", "data", None),
+        ("?=", "stats", {}),
         ("fly", "n", 1),
     ],
 )
 def test_a_refused_field_is_named_and_the_rest_goes_on(operation: Any) -> None:
-    profile: dict[str, Any] = {"id": "p", "n": 1, "text": "x", "metadata": {"time": {}}}
+    profile: dict[str, Any] = {
+        "id": "p",
+        "n": 1,
+        "text": "x",
+        "metadata": {"time": {}},
+        "stats": {"visits": 1},
+        "data": {},
+    }
+    before = deepcopy(profile)
     (error,) = apply(profile, [operation, ("++", "n", None)])
     assert error.path == operation[1]
     assert error.reason
-    assert profile == {"id": "p", "n": 2, "text": "x", "metadata": {"time": {}}}
+    assert profile == before | {"n": 2}
+
+
+LISTS = st.lists(st.one_of(st.integers(0, 3), st.lists(st.integers(0, 3), max_size=2)), max_size=3)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["=", "?=", "[]", "-[]", "+", "-", "++", "x"]),
+            st.sampled_from(["a", "a.b", "b"]),
+            st.one_of(st.integers(), LISTS, st.dictionaries(st.sampled_from(["a", "b"]), LISTS)),
+        ),
+        max_size=8,
+    )
+)
+def test_operations_are_never_altered_by_being_carried_out(operations: list[Any]) -> None:
+    before = deepcopy(operations)
+    profile: dict[str, Any] = {}
+    errors = apply(profile, operations)
+    assert operations == before
+    again: dict[str, Any] = {}
+    assert apply(again, operations) == errors
+    assert again == profile
+
+
+def test_a_list_stops_growing_at_its_bound() -> None:
+    profile: dict[str, Any] = {"l": list(range(MAX_LIST - 1))}
+    (error,) = apply(profile, [("[]", "l", ["one", "two"])])
+    assert str(MAX_LIST) in error.reason
+    assert profile["l"][-1] == "one"
+    assert apply(profile, [("[]", "l", "one")]) == []
+
+
+@given(st.lists(st.integers(0, 5)), st.lists(st.integers(0, 5)))
+def test_a_list_holds_each_value_once_in_the_order_of_arrival(one: list[int], other: list[int]) -> None:
+    profile: dict[str, Any] = {}
+    apply(profile, [("[]", "l", one), ("[]", "l", other)])
+    assert profile["l"] == list(dict.fromkeys([*one, *other]))

@@ -154,6 +154,7 @@ def test_a_run_is_bounded() -> None:
         ([node("x", "increment")], (), "'x'.*field"),
         ([node("x", "increment", field="profile@id")], (), "'x'.*profile@id"),
         ([node("x", "increment", field="event@n")], (), "event@n"),
+        ([node("x", "copy-data", mapping={"profile@stats": 5})], (), "'x'.*profile@stats"),
         ([node("x", "call-http", url="ftp://x")], (), "http"),
         ([node("x", "call-http", url="http://x", timeout=100)], (), "timeout"),
         ([node("x", "end"), node("x", "end")], (), "two nodes"),

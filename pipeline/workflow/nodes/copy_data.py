@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from pipeline.errors import Malformed
-from pipeline.operations import PROTECTED
+from pipeline.operations import is_protected
 from pipeline.path import split
 from pipeline.reference import compile_template
 from pipeline.workflow.node import Node, NodeType, Now, State, Work, only
@@ -18,7 +18,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def profile_path(text: str, node: str) -> str:
     """The path behind ``profile@``. Raises `Malformed` unless a workflow may write there."""
     root, at, path = text.partition("@")
-    if not at or root != "profile" or split(path)[0] in PROTECTED:
+    if not at or root != "profile" or is_protected(split(path)):
         raise Malformed(f"node {node!r}: {text!r} cannot be written; name a field as profile@a.b", text)
     return path
 
