@@ -33,7 +33,7 @@ class Head:
         name = hashlib.blake2b(f"{os.getuid()}:{settings.data}".encode(), digest_size=4).hexdigest()
         #: Short: HAProxy adds 56 characters to it and takes 97 for the path of its socket.
         self.folder = Path(tempfile.gettempdir()) / f"rf-{name}"
-        ports = free_ports(5)
+        ports = free_ports(6)
         self.address = f"127.0.0.1:{ports[0]}"
         self._settings = settings
         self._ports = ports
@@ -59,6 +59,9 @@ class Head:
             "--no-monitor",  # the autoscaler of nodes: there is one node
             "--include-log-monitor=false",
             f"--metrics-export-port={self._ports[1]}",
+            f"--dashboard-agent-listen-port={self._ports[5]}",
+            "--min-worker-port=0",  # random ones; the default range is shared by all Rays of a machine
+            "--max-worker-port=0",
         ]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(

@@ -90,10 +90,11 @@ LISTS = st.lists(st.one_of(st.integers(0, 3), st.lists(st.integers(0, 3), max_si
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(["=", "?=", "[]", "-[]", "+", "-", "++", "x"]),
-            st.sampled_from(["a", "a.b", "b"]),
-            st.one_of(st.integers(), LISTS, st.dictionaries(st.sampled_from(["a", "b"]), LISTS)),
+            st.sampled_from(["=", "[]", "?=", "-[]", "x"]),
+            st.sampled_from(["l", "o.l", "o"]),
+            st.one_of(LISTS, st.fixed_dictionaries({"l": LISTS})),
         ),
+        min_size=2,
         max_size=8,
     )
 )
