@@ -36,14 +36,12 @@ class Settings:
     collector_enabled: bool = True
     workflow_enabled: bool = True
     retention_ms: int = 7 * 86_400_000
-    dedup_days: int = 7
     max_body: int = 10_000_000
     max_events: int = 1_000
     max_event: int = 256_000
     scale_records: int = 20_000  #: waiting records for which one more worker is started
     host: str = "127.0.0.1"
     port: int = 8585
-    instance: str = ""
     secret_key: str = field(default="", repr=False)
     admin_token: str = field(default="", repr=False)
 
@@ -116,21 +114,20 @@ _READ: Mapping[str, Callable[[Any], Any]] = {
     "collector_enabled": _flag,
     "workflow_enabled": _flag,
     "retention": _duration,
-    "dedup_days": int,
     "max_body": _size,
     "max_events": int,
     "max_event": _size,
     "scale_records": int,
     "host": _text,
     "port": _port,
-    "instance": _text,
     "secret_key": _text,
     "admin_token": _text,
 }
 
-#: Read by later adapters; accepted so that one file serves both.
+#: Without effect on embedded storage; accepted so that one file serves both.
 _OF_SERVERS = frozenset(
     (
+        "instance", "dedup_days",
         "pulsar_admin", "pulsar_tenant", "pulsar_namespace", "pulsar_token",
         "documents_username", "documents_password", "documents_api_key", "documents_ca_file",
     )

@@ -56,7 +56,9 @@ def demo(exits: bool, layout: str | None) -> None:
         subprocess.run([*run, "down", *where], check=False, capture_output=True)
         shutil.rmtree(settings.data)
     click.echo("Starting Rayfold on this machine …")
-    subprocess.run([*run, "up", "--detach", "--layout", settings.layout, *where], check=True)
+    started = subprocess.run([*run, "up", "--detach", "--layout", settings.layout, *where], check=False)
+    if started.returncode:
+        raise click.exceptions.Exit(started.returncode)
     process, address = receiver.start()
     try:
         right = _show(settings, address)

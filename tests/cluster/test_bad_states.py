@@ -1,12 +1,18 @@
 """What a bad state gets: one clear sentence and exit status 1, nothing lost."""
 
 import json
+import os
 import socket
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from cluster.folder import FolderLock, prepare
 from cluster.settings import read_settings
+from pipeline.errors import Misconfigured
 from tests.installation import Installation
 
 
@@ -66,6 +72,26 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert "data" in _refused(Installation(tmp_path / "file" / "data"), "up")
     assert "not a folder" in _refused(Installation(tmp_path / "file"), "up")
+
+
+@contextmanager
+def _unprivileged() -> Iterator[None]:
+    """As a user who owns nothing here; root itself is refused nothing."""
+    mine = os.geteuid()
+    if mine == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(mine)
+
+
+def test_a_missing_permission(tmp_path: Path) -> None:
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0o500)
+    settings = read_settings({}, data=folder)
+    with _unprivileged(), pytest.raises(Misconfigured, match="no permission"):
+        prepare(settings)
 
 
 def test_nobody_at_home(tmp_path: Path) -> None:
