@@ -24,6 +24,9 @@ from pipeline.resolve import Elsewhere, Here, Unknown, follow, resolve
 #: Workflow runs that may cause one another in a chain.
 MAX_DEPTH_OF_CAUSATION = 8
 
+#: Ids kept with a profile; clients choose them.
+MAX_IDS = 1_000
+
 #: Source of events that Rayfold makes itself.
 OWN_SOURCE = "@rayfold"
 
@@ -173,7 +176,7 @@ class Fold:
             batch.session(session_id, session)
             session_body = session.body
         for other in payload.ids:
-            if other not in body["ids"]:
+            if other not in body["ids"] and len(body["ids"]) < MAX_IDS:
                 body["ids"].append(other)
                 flags = CHANGED
         self._events(payload, events, body, session_body, flags, catalog, batch)

@@ -7,7 +7,7 @@ from pipeline.operations import number
 from pipeline.path import Json
 
 #: Digits after the point of a ratio.
-_RATIO = Decimal("0.0001")
+_RATIO_DIGITS = 4
 
 
 def _ltcop(profile: Json) -> None:
@@ -17,10 +17,10 @@ def _ltcop(profile: Json) -> None:
         return
     started, completed = number(metrics.get("ltcosc")) or 0, number(metrics.get("ltcocc")) or 0
     try:
-        ratio = (Decimal(started) / Decimal(completed)).quantize(_RATIO) if completed else Decimal(0)
-    except (InvalidOperation, Overflow):  # a workflow has set counts of astronomical size
+        ratio = round(float(started) / float(completed), _RATIO_DIGITS) if completed else 0.0
+    except OverflowError:  # somebody's workflow has added absurd numbers: they say nothing
         return
-    metrics["ltcop"] = int(ratio) if ratio == ratio.to_integral_value() else ratio.normalize()
+    metrics["ltcop"] = int(ratio) if ratio.is_integer() else Decimal(repr(ratio))
 
 
 COMPUTED: Mapping[str, Callable[[Json], None]] = {"ltcop": _ltcop}

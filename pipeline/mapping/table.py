@@ -16,8 +16,9 @@ from pipeline.mapping.computed import COMPUTED
 from pipeline.operations import OPERATIONS, Applied, FieldError, number
 from pipeline.path import MISSING, Json, compile_get, parent_of, split
 
-#: Characters of a text that becomes part of a field's name.
+#: Characters of a text that becomes part of a field's name, and such names in one object: clients choose them.
 _MAX_NAME = 128
+_MAX_NAMES = 1_000
 
 
 class _Row(msgspec.Struct, forbid_unknown_fields=True):
@@ -142,6 +143,9 @@ def _apply(rule: _Rule, properties: Json, profile: Json) -> Applied:
         if type(name) is not str or not 0 < len(name) <= _MAX_NAME:
             return FieldError(rule.field, f"expected a name of 1 to {_MAX_NAME} characters in the property")
         parts = (*parts[:-1], name)
+        named = parent_of(profile, parts)
+        if named is not None and name not in named and len(named) >= _MAX_NAMES:
+            return FieldError(rule.field, f"has {_MAX_NAMES} names already")
     if not _fits(value, rule.kind):
         return FieldError(rule.field, f"expected {rule.kind}, got {type(value).__name__}")
     return rule.function(profile, rule.field, parts, value)

@@ -129,3 +129,18 @@ def test_counts_that_a_workflow_has_spoilt_do_not_stop_an_event(count: Any, othe
     errors = TABLE["checkout-completed"].fold({"value": 5}, {}, profile)
     assert profile["data"]["metrics"]["ltcocv"] == 5
     assert [error.path for error in errors] == (["data.metrics.ltcocc"] if other == {} else [])
+
+
+def test_clients_cannot_make_a_profile_grow_without_bound() -> None:
+    profile: dict[str, Any] = {"metadata": {"time": {"visit": {"count": 1}}}, "interests": {}}
+    errors = [TABLE["increase-interest"].fold({"interest": f"n-{n}"}, {}, profile) for n in range(1001)]
+    assert (len(profile["interests"]), len(errors[-1]), errors[-2]) == (1000, 1, [])
+    assert TABLE["increase-interest"].fold({"interest": "n-0"}, {}, profile) == []
+
+
+def test_absurd_numbers_do_not_stop_the_fold() -> None:
+    profile: dict[str, Any] = {
+        "metadata": {"time": {"visit": {"count": 1}}},
+        "data": {"metrics": {"ltcosc": 10**400, "ltcocc": Decimal("1E+308")}},
+    }
+    assert TABLE["checkout-completed"].fold({"value": Decimal("1E+308")}, {}, profile) == []
