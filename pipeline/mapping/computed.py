@@ -1,7 +1,7 @@
 """Profile fields computed from other profile fields after an event was folded in."""
 
 from collections.abc import Callable, Mapping
-from decimal import Decimal, InvalidOperation, Overflow
+from decimal import Decimal
 
 from pipeline.operations import number
 from pipeline.path import Json
