@@ -18,7 +18,7 @@ def _ltcop(profile: Json) -> None:
     started, completed = number(metrics.get("ltcosc")) or 0, number(metrics.get("ltcocc")) or 0
     try:
         ratio = round(float(started) / float(completed), _RATIO_DIGITS) if completed else 0.0
-    except OverflowError:  # somebody's workflow has added absurd numbers: they say nothing
+    except ArithmeticError:  # somebody's workflow has added absurd numbers: they say nothing
         return
     metrics["ltcop"] = int(ratio) if ratio.is_integer() else Decimal(repr(ratio))
 
