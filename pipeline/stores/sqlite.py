@@ -29,24 +29,33 @@ _decode_cursor = msgspec.json.Decoder(tuple[str, str]).decode
 
 
 class SqliteDocuments:
-    """See `pipeline.stores.documents.Documents`. Writes go through a thread, reads are short and stay on the event loop."""
+    """See `pipeline.stores.documents.Documents`.
+
+    Reads by id take microseconds and stay on the event loop. Writes wait for the disk and searches may walk a whole
+    table: each have a thread and a connection of their own.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._tables = tables()
         self._lock = CounterFile(path.with_suffix(".lock"))
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="documents")
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="documents-write")
+        self._searcher = ThreadPoolExecutor(1, thread_name_prefix="documents-search")
         with self._lock:
             self._writing = _connect(path)
             self._create()
         self._reading = _connect(path)
-        self._reading.create_function("has_words", 2, _has_words, deterministic=True)
+        self._searching = _connect(path)
+        self._searching.create_function("has_words", 2, _has_words, deterministic=True)
 
     @classmethod
     async def open(cls, path: Path, clock: Clock) -> "SqliteDocuments":
-        """Open or create. Raises `UnknownFormat` for a file of a newer format."""
+        """Open or create. Raises `UnknownFormat` for a file of a newer format, `StoreUnavailable` for an unusable one."""
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return cls(path)
+        try:
+            return await asyncio.to_thread(cls, path)  # another process may hold the lock
+        except sqlite3.Error as error:
+            raise _unavailable(path, error) from error
 
     def _create(self) -> None:
         db = self._writing
@@ -63,7 +72,7 @@ class SqliteDocuments:
         found = {}
         for chunk in _chunks(ids):
             query = f"select id, version, body from {kind} where id in ({_marks(chunk)})"  # noqa: S608
-            for id, version, body in self._select(query, chunk):
+            for id, version, body in self._read(query, chunk):
                 found[id] = Document(kind, id, version, body)
         return found
 
@@ -72,72 +81,84 @@ class SqliteDocuments:
         for chunk in _chunks(ids):
             for kind in ("event", "receipt"):
                 query = f"select id from {kind} where id in ({_marks(chunk)})"  # noqa: S608
-                found.update(row[0] for row in self._select(query, chunk))
+                found.update(row[0] for row in self._read(query, chunk))
         return frozenset(found)
 
     async def search(self, kind: Kind, query: Query, *, limit: int = 25, cursor: str = "") -> Page:
         where, values = self._where(kind, query)
+        after = _position(cursor) if cursor else None
+        return await self._call(self._searcher, lambda: self._search(kind, where, values, limit, after))
+
+    async def count(self, kind: Kind, query: Query) -> int:
+        where, values = self._where(kind, query)
+        return await self._call(self._searcher, lambda: self._count(kind, where, values))
+
+    def _search(
+        self, kind: Kind, where: Sequence[str], values: Sequence[Any], limit: int, after: tuple[str, str] | None
+    ) -> Page:
         total = self._count(kind, where, values)
         order = "time" if "time" in self._tables[kind].columns else "''"
-        if cursor:
+        if after is not None:
             where = [*where, f"({order}, id) < (?, ?)"]
-            values = [*values, *_position(cursor)]
+            values = [*values, *after]
         statement = (
             f"select id, version, body, {order} from {kind} where {' and '.join(where)}"  # noqa: S608
             f" order by {order} desc, id desc limit ?"
         )
-        rows = self._select(statement, [*values, limit + 1])
+        rows = self._searching.execute(statement, [*values, limit + 1]).fetchall()
         items = [Document(kind, id, version, body) for id, version, body, _ in rows[:limit]]
-        more = _cursor(rows[limit - 1][3] or "", rows[limit - 1][0]) if len(rows) > limit else ""
+        more = _cursor(rows[limit - 1][3], rows[limit - 1][0]) if len(rows) > limit else ""
         return Page(total, items, more)
 
-    async def count(self, kind: Kind, query: Query) -> int:
-        return self._count(kind, *self._where(kind, query))
-
     def _count(self, kind: Kind, where: Sequence[str], values: Sequence[Any]) -> int:
-        ((total,),) = self._select(f"select count(*) from {kind} where {' and '.join(where)}", values)  # noqa: S608
+        statement = f"select count(*) from {kind} where {' and '.join(where)}"  # noqa: S608
+        ((total,),) = self._searching.execute(statement, values).fetchall()
         return int(total)
 
     def _where(self, kind: Kind, query: Query) -> tuple[list[str], list[Any]]:
         columns = self._tables[kind].columns
         equals = dict(query.equals)
-        where = ["refused = ?"]
-        values: list[Any] = [int(bool(equals.pop("refused", False)))]
+        where = [f"refused = {int(bool(equals.pop('refused', False)))}"]  # a constant lets the partial index serve it
+        values: list[Any] = []
         if kind == "profile" and "merged_into" not in equals:
             where.append("merged_into is null")
         for name, value in equals.items():
             if name not in columns:
-                raise Malformed(f"a {kind} cannot be searched by {name!r}; use one of {', '.join(columns)}", name)
+                raise _not_searchable(kind, name, columns)
             where.append(f'"{name}" = ?')
             values.append(value)
-        for bound, mark in ((query.since, ">="), (query.until, "<")):
-            if bound:
-                where.append(f"time {mark} ?")
-                values.append(bound)
+        if (query.since or query.until) and "time" not in columns:
+            raise _not_searchable(kind, "time", columns)
+        if query.since:
+            where.append("time >= ?")
+            values.append(query.since)
+        if query.until:
+            where.append("time > '' and time < ?")  # what has no time is not before one
+            values.append(query.until)
         if query.text.strip():
             where.append("has_words(body, ?)")
             values.append(query.text.casefold())
         return where, values
 
-    def _select(self, statement: str, values: Sequence[Any]) -> list[Any]:
+    def _read(self, statement: str, values: Sequence[Any]) -> list[Any]:
         try:
             return self._reading.execute(statement, values).fetchall()
         except sqlite3.Error as error:
-            raise self._unavailable(error) from error
+            raise _unavailable(self._path, error) from error
 
     # ---- writing
 
     async def save(self, documents: Sequence[Document]) -> Sequence[Outcome]:
-        return await self._call(lambda: self._save(documents))
+        return await self._call(self._writer, lambda: self._save(documents))
 
     async def save_refused(self, document: Document, reason: str) -> None:
-        await self._call(lambda: self._save_refused(document, reason))
+        await self._call(self._writer, lambda: self._save_refused(document, reason))
 
-    async def _call(self, function: Callable[[], T]) -> T:
+    async def _call(self, thread: ThreadPoolExecutor, function: Callable[[], T]) -> T:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, function)
+            return await asyncio.get_running_loop().run_in_executor(thread, function)
         except sqlite3.Error as error:
-            raise self._unavailable(error) from error
+            raise _unavailable(self._path, error) from error
 
     def _save(self, documents: Sequence[Document]) -> Sequence[Outcome]:
         outcomes: list[Outcome] = [_DONE] * len(documents)
@@ -186,18 +207,24 @@ class SqliteDocuments:
 
     def _save_refused(self, document: Document, reason: str) -> None:
         table = self._tables[document.kind]
-        row = (document.id, document.version, 1, reason, *(None for _ in table.columns), document.body)
+        row = (document.id, document.version, 1, reason, *table.nothing, document.body)
         with self._lock:
             self._writing.execute(table.insert, row)
 
-    def _unavailable(self, error: sqlite3.Error) -> StoreUnavailable:
-        return StoreUnavailable(f"{self._path} cannot be used just now ({error}); free its disk if it is full")
-
     async def close(self) -> None:
-        await asyncio.to_thread(self._thread.shutdown, wait=True)
-        self._reading.close()
-        self._writing.close()
+        for thread in (self._searcher, self._writer):
+            await asyncio.to_thread(thread.shutdown, wait=True)
+        for connection in (self._searching, self._reading, self._writing):
+            connection.close()
         self._lock.close()
+
+
+def _unavailable(path: Path, error: sqlite3.Error) -> StoreUnavailable:
+    return StoreUnavailable(f"{path} cannot be used just now ({error}); free its disk if it is full")
+
+
+def _not_searchable(kind: Kind, name: str, columns: Sequence[str]) -> Malformed:
+    return Malformed(f"a {kind} cannot be searched by {name!r}; use one of {', '.join(columns)}", name)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

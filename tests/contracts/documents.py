@@ -27,6 +27,19 @@ def profile(id: str, version: int, **more: object) -> Document:
     return Document("profile", id, version, envelope.encode(body))
 
 
+async def every_id(documents: Documents, query: Query) -> list[str]:
+    """Ids of all pages of a search, two documents each."""
+    found: list[str] = []
+    cursor = ""
+    while True:
+        page = await documents.search("event", query, limit=2, cursor=cursor)
+        found += [one.id for one in page.items]
+        cursor = page.cursor
+        if not cursor:
+            assert page.total == len(found)
+            return found
+
+
 class DocumentsContract:
     async def visible(self, documents: Documents) -> None:
         """Wait until what was saved can be found by search; a realtime store has nothing to wait for."""
@@ -88,6 +101,18 @@ class DocumentsContract:
         assert cursor == ""
         assert found == [f"e-{n:05d}" for n in reversed(range(25))]
 
+    async def test_refused_and_timeless_documents_are_paged_too(self, documents: Documents) -> None:
+        for n in range(5):
+            await documents.save_refused(Document("event", f"bad-{n}", 1, b'{"type":5}'), "type is no text")
+        await documents.save([Document("event", f"odd-{n}", 1, b'{"type":"odd"}') for n in range(5)])
+        await documents.save([event(1)])
+        await self.visible(documents)
+        assert await every_id(documents, Query({"refused": True})) == [f"bad-{n}" for n in reversed(range(5))]
+        assert await every_id(documents, Query()) == ["e-00001", *(f"odd-{n}" for n in reversed(range(5)))]
+        later = instant.to_text(1_700_000_000_000 + 2)
+        assert await every_id(documents, Query(until=later)) == ["e-00001"]  # what has no time is not before one
+        assert await every_id(documents, Query(since=later)) == []
+
     async def test_search_by_fields_times_and_words(self, documents: Documents) -> None:
         await documents.save([event(n) for n in range(30)])
         await documents.save([event(90, type="search", properties={"q": "Soft ROCK 50%_off"}, message_id="m")])
@@ -119,6 +144,9 @@ class DocumentsContract:
                 await documents.search("event", Query(), cursor=cursor)
         with pytest.raises(Malformed):
             await documents.search("event", Query({"shoe_size": "42"}))
+        for query in (Query(since="2020"), Query(until="2020")):
+            with pytest.raises(Malformed, match="time"):
+                await documents.count("progress", query)
 
     @pytest.mark.parametrize("name", UGLY_BODIES)
     async def test_ugly_bodies_come_back_as_they_were(self, documents: Documents, name: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.clock import SystemClock
-from pipeline.errors import UnknownFormat
+from pipeline.errors import StoreUnavailable, UnknownFormat
 from pipeline.stores.documents import Documents, Query
 from pipeline.stores.sqlite import SqliteDocuments
 from tests.contracts.documents import DocumentsContract, event
@@ -36,6 +36,27 @@ async def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     db.close()
     with pytest.raises(UnknownFormat, match="format 2"):
         await SqliteDocuments.open(path, SystemClock())
+
+
+async def test_a_file_that_is_no_database_is_told_as_an_error_of_the_store(tmp_path: Path) -> None:
+    path = tmp_path / "documents.db"
+    path.write_bytes(b"no database" * 1_000)
+    with pytest.raises(StoreUnavailable, match=r"documents\.db"):
+        await SqliteDocuments.open(path, SystemClock())
+
+
+async def test_a_long_search_holds_up_nothing_else(documents: Documents) -> None:
+    wide = "word " * 2_000
+    for start in range(0, 4_000, 1_000):
+        await documents.save([event(n, text=wide) for n in range(start, start + 1_000)])
+    search = asyncio.create_task(documents.count("event", Query(text="nowhere")))
+    answers = 0
+    while not search.done():
+        await documents.known(["nobody"])
+        await asyncio.sleep(0)
+        answers += 1
+    assert await search == 0
+    assert answers > 10
 
 
 _SAVE = """

@@ -1,6 +1,7 @@
 """Values that break stores: bodies and ids that every adapter has to give back as it got them."""
 
 UGLY_BODIES: dict[str, bytes] = {
+    "NUL": b'{"text":"a\x00b"}',
     "escaped NUL": b'{"text":"a\\u0000b"}',
     "lone surrogate": b'{"text":"\\ud800"}',
     "duplicate keys": b'{"a":1,"a":2}',
