@@ -59,7 +59,7 @@ class DocumentsContract:
         old, new = profile("p", 2, n=2), profile("p", 3, n=3)
         await documents.save([new])
         assert [o.result for o in await documents.save([old])] == [Saved.KEPT]
-        assert [o.result for o in await documents.save([new])] == [Saved.KEPT]
+        assert [o.result for o in await documents.save([profile("p", 3, n="other")])] == [Saved.KEPT]
         assert (await documents.load("profile", ["p"]))["p"] == new
         outcomes = await documents.save([profile("q", 2), profile("q", 5), profile("q", 4)])
         assert [o.result for o in outcomes] == [Saved.DONE, Saved.DONE, Saved.KEPT]

@@ -2,6 +2,8 @@
 
 import asyncio
 import sqlite3
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -47,10 +49,75 @@ async def test_migrating_again_changes_nothing_and_prefixes_stay_apart(tmp_path:
     await two.close()
 
 
-async def test_two_processes_may_migrate_at_once(tmp_path: Path) -> None:
+_MIGRATE = """
+import asyncio, sys
+import alembic.command
+from pipeline.stores.migrate import migrate
+
+print("0", flush=True)  # ready
+sys.stdin.readline()
+asyncio.run(migrate(sys.argv[1]))
+"""
+
+_PUT = """
+import asyncio, sys
+from pipeline.clock import SystemClock
+from pipeline.stores.sqlalchemy import SqlDefinitions
+
+async def main():
+    definitions = await SqlDefinitions.open(sys.argv[1], SystemClock())
+    for n in range(50):
+        print(await definitions.put("sources", f"{sys.argv[2]}-{n}", b"{}"), flush=True)
+    await definitions.close()
+
+asyncio.run(main())
+"""
+
+
+async def started(program: str, *arguments: str) -> asyncio.subprocess.Process:
+    command = [sys.executable, "-c", program, *arguments]
+    return await asyncio.create_subprocess_exec(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+async def finished(process: asyncio.subprocess.Process) -> list[int]:
+    """The numbers it printed; it must have ended well."""
+    printed, _ = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 0
+    return [int(line) for line in printed.split()]
+
+
+async def test_several_processes_may_migrate_at_once(tmp_path: Path) -> None:
     url = f"sqlite+aiosqlite:///{tmp_path}/d.db"
-    await asyncio.gather(migrate(url), migrate(url))
-    await (await SqlDefinitions.open(url, SystemClock())).close()
+    processes = [await started(_MIGRATE, url) for _ in range(4)]
+    for process in processes:
+        assert process.stdout is not None
+        await asyncio.wait_for(process.stdout.readline(), 60)
+    for process in processes:  # all stand ready: let them go
+        assert process.stdin is not None
+        process.stdin.write(b"go\n")
+    for process in processes:
+        await finished(process)
+    definitions = await SqlDefinitions.open(url, SystemClock())
+    assert await definitions.put("sources", "a", b"{}") == 1
+    await definitions.close()
+
+
+async def test_a_poller_misses_no_change_of_other_processes(open_definitions: OpenDefinitions, tmp_path: Path) -> None:
+    reader = await open_definitions()
+    url = f"sqlite+aiosqlite:///{tmp_path}/definitions.db"
+    writers = [await started(_PUT, url, str(name)) for name in range(3)]
+    ends = asyncio.gather(*(finished(writer) for writer in writers))
+    seen: list[int] = []
+    polls_with_news = since = 0
+    last = False
+    while not last:
+        last = ends.done()
+        changes = await reader.changed(since)
+        seen += [row.revision for row in changes.rows]
+        polls_with_news += bool(changes.rows)
+        since = changes.revision
+    assert seen == sorted(revision for printed in await ends for revision in printed)
+    assert polls_with_news > 5  # it read while they wrote
 
 
 async def test_missing_tables_and_a_newer_database_are_refused(tmp_path: Path) -> None:
