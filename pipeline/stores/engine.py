@@ -1,13 +1,16 @@
 """Database engines of SQLAlchemy, set up so that SQLite orders writers as MySQL's row locks do."""
 
+import asyncio
+import sqlite3
 from typing import Any
 
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import StaticPool
 
-#: Seconds a writer waits for another one.
+#: Seconds a writer waits for another one, and between two looks where SQLite does not wait by itself.
 _BUSY_TIMEOUT_S = 10.0
+_LOOK_S = 0.02
 
 
 def open_engine(url: str) -> AsyncEngine:
@@ -19,10 +22,7 @@ def open_engine(url: str) -> AsyncEngine:
     @event.listens_for(engine.sync_engine, "connect")
     def connected(connection: Any, record: object) -> None:
         connection.isolation_level = None  # the driver must not open transactions by itself
-        cursor = connection.cursor()
-        cursor.execute("pragma journal_mode=wal")
-        cursor.execute("pragma synchronous=full")
-        cursor.close()
+        connection.run_async(_set_up)
 
     @event.listens_for(engine.sync_engine, "begin")
     def begun(connection: Any) -> None:
@@ -30,3 +30,18 @@ def open_engine(url: str) -> AsyncEngine:
         connection.exec_driver_sql("begin immediate" if immediate else "begin")
 
     return engine
+
+
+async def _set_up(connection: Any) -> None:
+    """Of a new file, the switch of the journal needs it alone and fails at once while another process looks at it."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + _BUSY_TIMEOUT_S
+    while True:
+        try:
+            await connection.execute("pragma journal_mode=wal")
+            break
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or loop.time() > end:
+                raise
+        await asyncio.sleep(_LOOK_S)
+    await connection.execute("pragma synchronous=full")
