@@ -3,6 +3,7 @@
 import fcntl
 import mmap
 import os
+import time
 from pathlib import Path
 from types import TracebackType
 
@@ -13,19 +14,35 @@ _PID = slice(8, 16)
 #: Written to wake inotify watchers: a change through the memory map alone would not.
 _TOUCH_OFFSET = 64
 
+#: Between two looks at a lock that `take` waits for.
+_LOOK_S = 0.001
+
 
 class CounterFile:
     """Use as a context manager to hold the lock. The kernel releases the lock of a killed process.
 
-    A child made by `os.fork()` without exec would keep it: spawn, never fork.
+    A child made by `os.fork()` without exec would keep it: spawn, never fork. Making one raises `OSError` when its
+    disk is full.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._fill()
+            self._map = mmap.mmap(self._fd, _SIZE_BYTES)
+        except OSError:
+            os.close(self._fd)
+            raise
+
+    def _fill(self) -> None:
+        """Give the file its size by writing it: a hole in a mapped file is a bus error once the disk is full."""
+        if os.fstat(self._fd).st_size >= _SIZE_BYTES:
+            return
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
         if os.fstat(self._fd).st_size < _SIZE_BYTES:
-            os.ftruncate(self._fd, _SIZE_BYTES)
-        self._map = mmap.mmap(self._fd, _SIZE_BYTES)
+            os.pwrite(self._fd, bytes(_SIZE_BYTES), 0)
+        fcntl.flock(self._fd, fcntl.LOCK_UN)
 
     def __enter__(self) -> None:
         fcntl.flock(self._fd, fcntl.LOCK_EX)
@@ -34,6 +51,24 @@ class CounterFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.release()
+
+    def take(self, within_s: float) -> bool:
+        """Enter, but give up when the lock is not free in time; then nothing is held and False returned. Blocks."""
+        end = time.monotonic() + within_s
+        while True:
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    return False
+                time.sleep(_LOOK_S)
+            else:
+                self._map[_PID] = os.getpid().to_bytes(8, "little")
+                return True
+
+    def release(self) -> None:
+        """Leave."""
         fcntl.flock(self._fd, fcntl.LOCK_UN)
 
     @property

@@ -9,39 +9,49 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.log.sqlite_fault import unavailable
+
 _BYTES = 8
 
 
 class CursorFile:
-    """Opened by `open`, made by `create`."""
+    """Opened by `open`, made by `create`. Raises `FileNotFoundError` when there is no such group."""
 
     def __init__(self, path: Path, partitions: int) -> None:
-        self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        self._map = mmap.mmap(self._fd, partitions * _BYTES)
-        self.inode = os.fstat(self._fd).st_ino
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            self._map = mmap.mmap(fd, partitions * _BYTES)
+            self.inode = os.fstat(fd).st_ino
+        finally:
+            os.close(fd)
 
     @staticmethod
     def create(path: Path, committed: Sequence[int]) -> None:
-        """Make the file with these sequence numbers; an existing one stays as it is."""
+        """Make the file with these sequence numbers, durable on return; an existing one stays as it is."""
+        if path.exists():
+            return
         temporary = path.with_name(f".{path.name}.{os.getpid()}.{id(committed)}")
-        temporary.write_bytes(b"".join(number.to_bytes(_BYTES, "little") for number in committed))
-        os.chmod(temporary, 0o600)
         try:
+            with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+                file.write(b"".join(number.to_bytes(_BYTES, "little") for number in committed))
+                file.flush()
+                os.fsync(file.fileno())
             os.link(temporary, path)
         except FileExistsError:
-            pass
+            return
+        except OSError as error:
+            raise unavailable(path, error) from error
         finally:
-            temporary.unlink()
+            temporary.unlink(missing_ok=True)
 
     def get(self, partition: int) -> int:
         """The committed sequence number, 0 for none."""
         return int.from_bytes(self._map[partition * _BYTES : (partition + 1) * _BYTES], "little")
 
     def advance(self, partition: int, sequence: int) -> None:
-        """Never back."""
+        """Never back. Looking and storing are two steps: of two holders at the same moment the lower may win, so repeat it."""
         if sequence > self.get(partition):
             self._map[partition * _BYTES : (partition + 1) * _BYTES] = sequence.to_bytes(_BYTES, "little")
 
     def close(self) -> None:
         self._map.close()
-        os.close(self._fd)

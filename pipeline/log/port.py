@@ -124,7 +124,10 @@ class Log(Protocol):
         ...
 
     async def wait(self, topic: str, timeout_s: float) -> None:
-        """Return when something may have been appended to the topic, or time is over."""
+        """Return when something may have been appended to the topic since this method last returned, or time is over.
+
+        One caller at a time for a topic: of several, one could sleep over what woke another.
+        """
         ...
 
     async def last(self, topic: str, partition: int) -> Message | None:

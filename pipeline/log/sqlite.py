@@ -1,21 +1,26 @@
 """The embedded log: one SQLite file per topic, any number of processes on one machine, no server."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, unquote
+from weakref import WeakSet
 
 from pipeline.clock import Clock
-from pipeline.errors import NotFound
+from pipeline.errors import LogUnavailable, NotFound
 from pipeline.log.cursor_file import CursorFile
 from pipeline.log.group_commit import GroupCommit
+from pipeline.log.members import dissolve
 from pipeline.log.port import BEGINNING, Backlog, Message, Position
+from pipeline.log.sqlite_fault import unusable
 from pipeline.log.sqlite_membership import SqliteMembership
 from pipeline.log.sqlite_topic import Item, Topic
 from pipeline.log.watch import Watch
 
 _CURSOR = ".cursor"
+_MEMBERS = ".members"
 
 TOPICS = ("collected", "processed", "runs")
 
@@ -36,21 +41,26 @@ class SqliteWriter:
 class SqliteLog:
     """See `pipeline.log.port.Log`. Made by `open`."""
 
-    def __init__(self, folder: Path, partitions: int, clock: Clock, topics: Sequence[str]) -> None:
+    def __init__(self, folder: Path, partitions: int, clock: Clock, topics: Mapping[str, Topic]) -> None:
         self._folder = folder
         self._partitions = partitions
         self._clock = clock
-        self._topics = {name: Topic(folder / f"{name}.db", partitions) for name in topics}
-        self._commits = {name: GroupCommit(topic) for name, topic in self._topics.items()}
-        self._watch = Watch([topic.counter for topic in self._topics.values()])
+        self._topics = topics
+        self._commits = {name: GroupCommit(topic) for name, topic in topics.items()}
+        self._watch = Watch([topic.counter for topic in topics.values()])
         self._seen = dict.fromkeys(topics, -1)
         self._cursors: dict[tuple[str, str], CursorFile] = {}
+        self._memberships: WeakSet[SqliteMembership] = WeakSet()
+        self._closed = False
 
     @classmethod
     async def open(cls, folder: Path, partitions: int, clock: Clock, topics: Sequence[str] = TOPICS) -> "SqliteLog":
-        """Open or create. Raises `Misconfigured` for another partition count, `UnknownFormat` for a newer format."""
-        await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True, exist_ok=True)
-        return cls(folder, partitions, clock, topics)
+        """Open or create.
+
+        Raises `Misconfigured` for another partition count or a folder or file that cannot be used, `UnknownFormat` for a
+        newer format (nothing is altered then), `LogUnavailable` when another process does not let go of the lock.
+        """
+        return cls(folder, partitions, clock, await asyncio.to_thread(_open_topics, folder, partitions, topics))
 
     @property
     def partitions(self) -> int:
@@ -61,16 +71,22 @@ class SqliteLog:
 
     async def commit(self, topic: str, partition: int, epoch: int | None, data: bytes, records: int) -> Position:
         """Append by a fenced writer (with its epoch) or by one of many (None)."""
+        if self._closed:
+            raise LogUnavailable("this process has closed the log, nothing was appended: open it again")
+        if not 0 <= partition < self._partitions:
+            raise NotFound(f"topic {topic} has no partition {partition}, only 0 to {self._partitions - 1}")
         return await self._commits[topic].append(Item(partition, epoch, records, self._clock.now_ms(), data))
 
     async def exclusive(self, topic: str, partition: int) -> SqliteWriter:
-        epoch = await self._commits[topic].call(lambda: self._topics[topic].raise_epoch(partition))
+        epoch = await self._commits[topic].call(partial(self._topics[topic].raise_epoch, partition))
         return SqliteWriter(self, topic, partition, epoch)
 
     async def join(self, topic: str, group: str, worker: str) -> SqliteMembership:
         await self.create_group(topic, group, "start")
-        members = self._file(topic, group, ".members")
-        return SqliteMembership(self._topics[topic], self._watch, self._file(topic, group, _CURSOR), members, worker)
+        cursor, members = self._file(topic, group, _CURSOR), self._file(topic, group, _MEMBERS)
+        membership = await SqliteMembership.join(self._topics[topic], self._watch, cursor, members, worker)
+        self._memberships.add(membership)
+        return membership
 
     def _file(self, topic: str, group: str, suffix: str) -> Path:
         return self._folder / f"{topic}@{quote(group, safe='')}{suffix}"
@@ -84,6 +100,7 @@ class SqliteLog:
         cursor = self._cursors.pop((topic, group), None)
         if cursor is not None:
             cursor.close()
+        dissolve(self._file(topic, group, _MEMBERS))
 
     async def groups(self, topic: str) -> Sequence[str]:
         names = (path.name for path in self._folder.glob(f"{topic}@*{_CURSOR}"))
@@ -135,13 +152,39 @@ class SqliteLog:
             )
             for partition in range(self._partitions)
         }
-        return await self._commits[topic].call(lambda: self._topics[topic].trim(floors, older_than_ms))
+        dropped = 0
+        for partition, floor in floors.items():
+            step = partial(self._topics[topic].trim_step, partition, floor, older_than_ms)
+            while count := await self._commits[topic].call(step):  # one at a time: appends go in between
+                dropped += count
+        return dropped
 
     async def close(self) -> None:
-        for commits in self._commits.values():
-            await commits.close()
+        if self._closed:
+            return
+        self._closed = True
+        for membership in list(self._memberships):
+            await membership.close()
+        ended = await asyncio.gather(*(commits.close() for commits in self._commits.values()))
         self._watch.close()
         for cursor in self._cursors.values():
             cursor.close()
-        for topic in self._topics.values():
-            topic.close()
+        for topic, has_ended in zip(self._topics.values(), ended, strict=True):
+            if has_ended:
+                topic.close()
+
+
+def _open_topics(folder: Path, partitions: int, topics: Sequence[str]) -> dict[str, Topic]:
+    """All or none. Blocks."""
+    opened: dict[str, Topic] = {}
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in topics:
+            opened[name] = Topic(folder / f"{name}.db", partitions)
+    except OSError as error:
+        raise unusable(folder, error) from error
+    finally:
+        if len(opened) < len(topics):
+            for topic in opened.values():
+                topic.close()
+    return opened

@@ -5,36 +5,64 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.errors import LogUnavailable
 from pipeline.log.cursor_file import CursorFile
 from pipeline.log.members import RENEW_S, Member, alive
 from pipeline.log.port import Message, Position
+from pipeline.log.sqlite_fault import unavailable
 from pipeline.log.sqlite_topic import Topic, sequence_of
 from pipeline.log.watch import Watch
 
 #: How long an assignment read from the members' folder is believed.
 _BELIEVE_S = 0.2
 
+#: How long a namesake that was just killed may take to vanish, and between two looks.
+_NAMESAKE_S = 2.0
+_LOOK_S = 0.01
+
 
 class SqliteMembership:
-    """See `pipeline.log.port.Membership`."""
+    """See `pipeline.log.port.Membership`. Made by `join`."""
 
-    def __init__(self, topic: Topic, watch: Watch, cursor: Path, members: Path, worker: str) -> None:
+    def __init__(
+        self, topic: Topic, watch: Watch, cursor: CursorFile, member: Member, folder: Path, worker: str
+    ) -> None:
         self._topic = topic
         self._watch = watch
-        self._cursor = CursorFile(cursor, topic.partitions)
-        self._folder = members
+        self._cursor = cursor
+        self._folder = folder
         self._worker = worker
-        self._member = Member(members, worker)
+        self._member = member
         self._next: dict[int, int] = {}
+        self._done: dict[int, int] = {}
         self._seen = -1
         self._held: frozenset[int] = frozenset()
         self._announced: frozenset[int] = frozenset()
         self._looked = float("-inf")
-        self._renewal = asyncio.create_task(self._renew(), name=f"lease of {worker}")
+        self._renewal: asyncio.Task[None] | None = asyncio.create_task(self._renew(), name=f"lease of {worker}")
+
+    @classmethod
+    async def join(cls, topic: Topic, watch: Watch, cursor: Path, folder: Path, worker: str) -> "SqliteMembership":
+        """Raises `LogUnavailable` while another live process has this name in the group."""
+        end = time.monotonic() + _NAMESAKE_S
+        while True:
+            try:
+                return cls(topic, watch, CursorFile(cursor, topic.partitions), Member(folder, worker), folder, worker)
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise LogUnavailable(
+                        f"a worker named {worker!r} lives in {folder.name} already: give each a name of its own, "
+                        "or end the other one"
+                    ) from None
+            except OSError as error:
+                raise unavailable(folder, error) from error
+            await asyncio.sleep(_LOOK_S)
 
     async def _renew(self) -> None:
         while True:
             self._member.renew()
+            for partition, sequence in self._done.items():
+                self._cursor.advance(partition, sequence)
             await asyncio.sleep(RENEW_S)
 
     @property
@@ -62,7 +90,8 @@ class SqliteMembership:
         self._next.pop(partition, None)
 
     async def commit(self, partition: int, position: Position) -> None:
-        self._cursor.advance(partition, sequence_of(position))
+        done = self._done[partition] = max(sequence_of(position), self._done.get(partition, 0))
+        self._cursor.advance(partition, done)
 
     async def wait(self, timeout_s: float) -> None:
         end = time.monotonic() + timeout_s
@@ -75,7 +104,10 @@ class SqliteMembership:
         self._announced = self._held
 
     async def close(self) -> None:
-        self._renewal.cancel()
-        await asyncio.gather(self._renewal, return_exceptions=True)
+        renewal, self._renewal = self._renewal, None
+        if renewal is None:
+            return
+        renewal.cancel()
+        await asyncio.gather(renewal, return_exceptions=True)
         self._member.close()
         self._cursor.close()

@@ -6,15 +6,17 @@ table `head`, never from the largest key: trimming must not make them start agai
 """
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple
 
 import zstandard
 
-from pipeline.errors import Fenced, LogFull, LogUnavailable, Misconfigured, RayfoldError, UnknownFormat
+from pipeline.errors import Fenced, LogUnavailable, Misconfigured, RayfoldError, UnknownFormat
 from pipeline.log.counter_file import CounterFile
 from pipeline.log.port import BEGINNING, Backlog, Message, Position
+from pipeline.log.sqlite_fault import unavailable, unusable
 
 FORMAT = 1
 
@@ -27,11 +29,15 @@ _COMPRESS_FROM_BYTES = 4096
 #: Rows fetched at a time while reading.
 _FETCH_ROWS = 8
 
+#: Opening waits this long for a lock that other processes hold.
+_OPEN_DEADLINE_S = 10.0
+
 #: Bytes removed under one hold of the lock while trimming.
 _TRIM_STEP_BYTES = 1_500_000
 
+_META = "create table if not exists meta(name text primary key, value integer not null)"
+
 _SCHEMA = (
-    "create table if not exists meta(name text primary key, value integer not null)",
     "create table if not exists log(id integer primary key, records integer not null, published_ms integer not null,"
     " compressed integer not null, data blob not null)",
     "create table if not exists head(partition integer primary key, next integer not null, epoch integer not null)",
@@ -52,20 +58,33 @@ class Topic:
     """Connections of one process: one for its append thread, one for reading on the event loop."""
 
     def __init__(self, path: Path, partitions: int) -> None:
+        """Blocks; raises `Misconfigured`, `UnknownFormat` or `LogUnavailable`, and leaves nothing open then."""
         self.path = path
         self.partitions = partitions
-        self.counter = CounterFile(path.with_suffix(".lock"))
-        with self.counter:
-            self._writing = _connect(path)
-            self._create()
-        self._reading = _connect(path)
         self._compressor = zstandard.ZstdCompressor(level=1)
         self._decompressor = zstandard.ZstdDecompressor()
+        with ExitStack() as opened:
+            try:
+                self.counter = CounterFile(path.with_suffix(".lock"))
+                opened.callback(self.counter.close)
+                if not self.counter.take(_OPEN_DEADLINE_S):
+                    raise LogUnavailable(
+                        f"{path} could not be opened for {_OPEN_DEADLINE_S:g} s, process {self.counter.holder} "
+                        "held its lock last: look whether that one is stopped"
+                    )
+                try:
+                    self._writing = opened.enter_context(closing(_connect(path)))
+                    self._create()
+                finally:
+                    self.counter.release()
+                self._reading = opened.enter_context(closing(_connect(path)))
+            except (sqlite3.Error, OSError) as error:
+                raise unusable(path, error) from error
+            self._opened = opened.pop_all()
 
     def _create(self) -> None:
         db = self._writing
-        for statement in _SCHEMA:
-            db.execute(statement)
+        db.execute(_META)
         db.execute("insert or ignore into meta values('format', ?), ('partitions', ?)", (FORMAT, self.partitions))
         meta = dict(db.execute("select name, value from meta"))
         if meta["format"] > FORMAT:
@@ -77,6 +96,8 @@ class Topic:
                 f"{self.path} has {meta['partitions']} partitions and cannot get {self.partitions}: "
                 f"set RAYFOLD_PARTITIONS={meta['partitions']}, or start with an empty data folder"
             )
+        for statement in _SCHEMA:
+            db.execute(statement)
         rows = [(partition, 1, 0) for partition in range(self.partitions)]
         db.executemany("insert or ignore into head values(?, ?, ?)", rows)
 
@@ -98,7 +119,7 @@ class Topic:
                     raise
                 self.counter.bump()
         except sqlite3.Error as error:
-            raise _unavailable(self.path, error) from error
+            raise unavailable(self.path, error) from error
         self.counter.touch()
         return outcomes
 
@@ -134,24 +155,20 @@ class Topic:
         try:
             with self.counter:
                 db.execute("begin immediate")
-                db.execute("update head set epoch = epoch + 1 where partition = ?", (partition,))
-                (epoch,) = db.execute("select epoch from head where partition = ?", (partition,)).fetchone()
-                db.execute("commit")
+                try:
+                    db.execute("update head set epoch = epoch + 1 where partition = ?", (partition,))
+                    (epoch,) = db.execute("select epoch from head where partition = ?", (partition,)).fetchone()
+                    db.execute("commit")
+                except BaseException:
+                    if db.in_transaction:
+                        db.execute("rollback")
+                    raise
         except sqlite3.Error as error:
-            if db.in_transaction:
-                db.execute("rollback")
-            raise _unavailable(self.path, error) from error
+            raise unavailable(self.path, error) from error
         return int(epoch)
 
-    def trim(self, floors: Mapping[int, int], older_than_ms: int) -> int:
-        """Drop messages below each partition's floor that are older; the last one of a partition always stays."""
-        dropped = 0
-        for partition, floor in floors.items():
-            while step := self._trim_step(partition, floor, older_than_ms):
-                dropped += step
-        return dropped
-
-    def _trim_step(self, partition: int, floor: int, older_than_ms: int) -> int:
+    def trim_step(self, partition: int, floor: int, older_than_ms: int) -> int:
+        """Drop some megabytes of older messages below the floor; the partition's last one always stays. 0: none is left."""
         db = self._writing
         base = partition << _SHIFT
         try:
@@ -169,7 +186,7 @@ class Topic:
                 if last is not None:
                     db.execute("delete from log where id > ? and id <= ?", (base, last))
         except sqlite3.Error as error:
-            raise _unavailable(self.path, error) from error
+            raise unavailable(self.path, error) from error
         return count
 
     # ---- reading: on the event loop; short transactions, so that the WAL can be checkpointed
@@ -193,7 +210,7 @@ class Topic:
                     if size >= max_bytes:
                         break
         except sqlite3.Error as error:
-            raise _unavailable(self.path, error) from error
+            raise unavailable(self.path, error) from error
         finally:
             rows.close()
         return found
@@ -223,7 +240,7 @@ class Topic:
         try:
             return self._reading.execute(statement, values)
         except sqlite3.Error as error:
-            raise _unavailable(self.path, error) from error
+            raise unavailable(self.path, error) from error
 
     def _message(self, partition: int, row: tuple[int, int, int, int, bytes]) -> Message:
         id, records, published_ms, compressed, data = row
@@ -233,9 +250,7 @@ class Topic:
 
     def close(self) -> None:
         """After the append thread has ended."""
-        self._reading.close()
-        self._writing.close()
-        self.counter.close()
+        self._opened.close()
 
 
 def sequence_of(position: Position) -> int:
@@ -250,10 +265,3 @@ def _connect(path: Path) -> sqlite3.Connection:
     db.execute("pragma synchronous=full")
     db.execute("pragma wal_autocheckpoint=1000")
     return db
-
-
-def _unavailable(path: Path, error: sqlite3.Error) -> LogUnavailable:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-        return LogFull(f"{path} cannot grow ({error}): free space on its disk; nothing was appended")
-    return LogUnavailable(f"{path} cannot be used just now: {error}")

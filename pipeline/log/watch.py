@@ -6,6 +6,7 @@ import ctypes
 import os
 from collections.abc import Sequence
 
+from pipeline.errors import LogUnavailable
 from pipeline.log.counter_file import CounterFile
 
 _IN_MODIFY = 2
@@ -20,6 +21,7 @@ class Watch:
     def __init__(self, files: Sequence[CounterFile]) -> None:
         self._waiters: set[asyncio.Future[None]] = set()
         self._loop = asyncio.get_running_loop()
+        self._closed = False
         self._fd = _inotify(files)
         if self._fd is not None:
             self._loop.add_reader(self._fd, self._drain)
@@ -28,18 +30,24 @@ class Watch:
         assert self._fd is not None
         with contextlib.suppress(BlockingIOError):
             os.read(self._fd, 65536)
+        self._wake()
+
+    def _wake(self) -> None:
         for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+            _finish(waiter)
         self._waiters.clear()
 
     async def wait(self, file: CounterFile, seen: int, timeout_s: float) -> int:
-        """Return the count as soon as it differs from `seen`, or when time is over."""
+        """Return the count as soon as it differs from `seen`, or when time is over. Raises `LogUnavailable` once closed."""
         end = self._loop.time() + timeout_s
-        while (count := file.count) == seen:
+        while True:
+            if self._closed:
+                raise LogUnavailable("this process has closed the log: open it again")
+            if (count := file.count) != seen:
+                return count
             left = end - self._loop.time()
             if left <= 0:
-                break
+                return count
             if self._fd is None:
                 await asyncio.sleep(min(left, _POLL_S))
                 continue
@@ -51,9 +59,11 @@ class Watch:
             finally:
                 timer.cancel()
                 self._waiters.discard(waiter)
-        return count
 
     def close(self) -> None:
+        """Everyone who waits is told."""
+        self._closed = True
+        self._wake()
         if self._fd is not None:
             self._loop.remove_reader(self._fd)
             os.close(self._fd)
