@@ -2,13 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from decimal import Decimal
 from operator import ge, gt, le, lt
 from typing import Any
 
+from pipeline.operations import number
 from pipeline.path import MISSING
-
-_NUMBERS = (int, float, Decimal)
 
 
 def to_datetime(value: Any) -> datetime | None:
@@ -29,10 +27,9 @@ def _paired(one: Any, other: Any) -> tuple[Any, Any] | None:
     if isinstance(one, datetime) or isinstance(other, datetime):
         first, second = to_datetime(one), to_datetime(other)
         return None if first is None or second is None else (first, second)
-    if isinstance(one, bool) or isinstance(other, bool):
-        return (one, other) if type(one) is type(other) else None
-    if isinstance(one, _NUMBERS) and isinstance(other, _NUMBERS):
-        return one, other
+    left, right = number(one), number(other)
+    if left is not None and right is not None:
+        return left, right
     return (one, other) if type(one) is type(other) else None
 
 

@@ -10,7 +10,7 @@ from pipeline.errors import Malformed
 from pipeline.path import MISSING
 from pipeline.reference import Scope, compile_reference
 from pipeline.tql.compare import COMPARISONS, consists, equal, full_text, is_empty, to_datetime
-from pipeline.tql.parse import TqlError, parse
+from pipeline.tql.parse import parse, pointed
 
 Condition = Callable[[Scope], bool]
 Value = Callable[[Scope], Any]
@@ -23,12 +23,12 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 
 def compile_condition(text: str, now: Now) -> Condition:
     """A condition as a function; `now` gives the time for now(). Raises `TqlError` pointing at the column."""
-    tree = parse(text)
-    return _Compiler(now).condition(tree)
+    return _Compiler(text, now).condition(parse(text))
 
 
 class _Compiler:
-    def __init__(self, now: Now) -> None:
+    def __init__(self, text: str, now: Now) -> None:
+        self._text = text
         self._now = now
 
     def condition(self, tree: Any) -> Condition:
@@ -128,13 +128,13 @@ class _Compiler:
             try:
                 return compile_reference(str(children[0]))
             except Malformed as error:
-                raise TqlError(f"column {tree.meta.column}: {error}", "condition") from None
+                raise pointed(self._text, tree.meta.column, str(error)) from None
         if kind == "call":
             return self._call(str(children[0]), [self.value(child) for child in children[1:]], tree)
         if kind in ("list", "list_value"):
             items = [self.value(child) for child in (children[0].children if kind == "list_value" else children)]
             return lambda scope: [item(scope) for item in items]
-        constant = _constant(tree)
+        constant = self._constant(tree)
         return lambda scope: constant
 
     def _call(self, name: str, arguments: list[Value], tree: Any) -> Value:
@@ -147,10 +147,11 @@ class _Compiler:
             "uppercase": (1, lambda value: value.upper() if isinstance(value, str) else MISSING),
         }
         if name not in functions:
-            raise TqlError(f"column {tree.meta.column}: unknown function {name}(); known: {', '.join(functions)}")
+            reason = f"there is no function {name}(); known are {', '.join(functions)}"
+            raise pointed(self._text, tree.meta.column, reason)
         count, function = functions[name]
         if count != len(arguments):
-            raise TqlError(f"column {tree.meta.column}: {name}() takes {count} values, not {len(arguments)}")
+            raise pointed(self._text, tree.meta.column, f"{name}() takes {count} values, not {len(arguments)}")
         return lambda scope: function(*(argument(scope) for argument in arguments))
 
     def _offset(self, text: Any) -> Any:
@@ -162,15 +163,14 @@ class _Compiler:
         except OverflowError:  # outside the years 1 to 9999
             return MISSING
 
-
-def _constant(tree: Any) -> Any:
-    kind, children = tree.data, tree.children
-    if kind == "string":
-        return _ESCAPE.sub(r"\1", str(children[0])[1:-1])
-    if kind == "number":
-        text = str(children[0])
-        try:
-            return int(text) if text.lstrip("-").isdigit() else Decimal(text)
-        except InvalidOperation:
-            raise TqlError(f"column {tree.meta.column}: {text[:64]} is too large or too small", "condition") from None
-    return {"true": True, "false": False, "null": None}[kind]
+    def _constant(self, tree: Any) -> Any:
+        kind, children = tree.data, tree.children
+        if kind == "string":
+            return _ESCAPE.sub(r"\1", str(children[0])[1:-1])
+        if kind == "number":
+            text = str(children[0])
+            try:
+                return int(text) if text.lstrip("-").isdigit() else Decimal(text)
+            except InvalidOperation:
+                raise pointed(self._text, tree.meta.column, "this number is too large or too small") from None
+        return {"true": True, "false": False, "null": None}[kind]

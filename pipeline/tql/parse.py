@@ -1,5 +1,6 @@
 """The grammar: from text to a tree, with errors that point at the column."""
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,20 @@ MAX_LENGTH = 4_096
 #: Open brackets at any place.
 MAX_NESTING = 32
 
+#: Characters of the condition that an error shows on each side of its column.
+_SHOWN = 60
+
 
 class TqlError(Malformed):
     """A condition that cannot be read; the text shows where."""
 
 
-def _pointed(text: str, column: int, reason: str) -> TqlError:
-    """`column` counts from 1."""
-    return TqlError(f"column {column}: {reason}\n  {text}\n  {' ' * (column - 1)}^", "condition")
+def pointed(text: str, column: int, reason: str) -> TqlError:
+    """The error with a line that points at the column; `column` counts from 1."""
+    text = " ".join(text.split("\n"))
+    start = max(0, column - 1 - _SHOWN)
+    shown = text[start : column - 1 + _SHOWN]
+    return TqlError(f"column {column}: {reason}\n  {shown}\n  {' ' * (column - 1 - start)}^", "condition")
 
 
 @cache
@@ -41,13 +48,14 @@ def parse(text: str) -> Any:
     try:
         return _parser().parse(flat)
     except UnexpectedEOF as error:
-        raise _pointed(
-            flat, len(flat) + 1, f"the condition ends too early; expected {_names(error.expected)}"
-        ) from None
+        expected = _names(error.expected)
+        raise pointed(flat, len(flat) + 1, f"the condition ends too early; expected {expected}") from None
     except UnexpectedCharacters as error:
-        raise _pointed(flat, error.column, f"unexpected text; expected {_names(error.allowed or ())}") from None
+        if _JOINT.match(flat, error.column - 1) and not _JOINTS.isdisjoint(error.allowed or ()):
+            raise pointed(flat, error.column, "AND and OR do not mix; put one of them in brackets") from None
+        raise pointed(flat, error.column, f"unexpected text; expected {_names(error.allowed or ())}") from None
     except UnexpectedInput as error:
-        raise _pointed(flat, max(1, error.column), "unexpected text") from None
+        raise pointed(flat, max(1, error.column), "unexpected text") from None
 
 
 def _check_nesting(text: str) -> None:
@@ -55,8 +63,11 @@ def _check_nesting(text: str) -> None:
     for column, character in enumerate(text, 1):
         depth += (character in "([") - (character in ")]")
         if depth > MAX_NESTING:
-            raise _pointed(text, column, f"brackets nest deeper than {MAX_NESTING}")
+            raise pointed(text, column, f"brackets nest deeper than {MAX_NESTING}")
 
+
+_JOINT = re.compile(r"(?:and|or)\b", re.IGNORECASE)
+_JOINTS = frozenset(("AND", "OR"))
 
 _WORDS = {
     "REFERENCE": "a reference such as profile@data.pii.firstname",
@@ -69,11 +80,10 @@ _WORDS = {
     "LSQB": "[",
     "RSQB": "]",
     "COMMA": ",",
-    "__ANON_0": "~",
+    "TILDE": "~",
 }
 
 
 def _names(expected: Any) -> str:
     found = sorted({_WORDS.get(str(getattr(one, "name", one)), str(getattr(one, "name", one))) for one in expected})
-    found = [one for one in found if one != "WS"]
-    return ", ".join(found[:12]) or "AND, OR, or the end (use brackets to mix AND and OR)"
+    return ", ".join(one for one in found if one != "WS") or "the end"

@@ -108,6 +108,33 @@ def test_an_error_points_at_its_column(text: str, column: int) -> None:
         compile_condition(text, now)
 
 
+@pytest.mark.parametrize("text", ["a=1 AND b=2 OR c=3", "a=1 or b=2 and c=3"])
+def test_mixing_and_with_or_is_explained(text: str) -> None:
+    with pytest.raises(TqlError, match="AND and OR do not mix") as caught:
+        compile_condition(text.replace("a=", "profile@a=").replace("b=", "profile@b=").replace("c=", "profile@c="), now)
+    first, shown, caret = str(caught.value).split("\n")
+    assert shown[caret.index("^") :].lower().startswith(("and profile@c", "or profile@c"))
+    assert first.startswith("column ")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "at"),
+    [
+        ("fly(1) = 2", "fly(1)"),
+        ("now(3) = 1", "now(3)"),
+        ('profile@a."" = 1', 'profile@a.""'),
+        ("profile@a > 1e99999999999999999999", "1e9999"),
+        ("profile@a == = 2", "= 2"),
+    ],
+)
+def test_the_caret_stands_under_the_mistake_however_long_the_condition(wrong: str, at: str) -> None:
+    with pytest.raises(TqlError) as caught:
+        compile_condition("profile@a = 1\nAND " * 100 + wrong + "\nAND profile@b = 2" * 100, now)
+    _, shown, caret = str(caught.value).split("\n")
+    assert shown[caret.index("^") :].startswith(at)
+    assert len(shown) < 200
+
+
 def test_a_condition_is_bounded() -> None:
     with pytest.raises(TqlError, match="4096"):
         compile_condition("profile@a = 1" + " " * 5000, now)
@@ -117,6 +144,12 @@ def test_a_condition_is_bounded() -> None:
 def test_and_and_or_are_those_of_logic(values: list[bool], joint: str) -> None:
     text = f" {joint} ".join("1 = 1" if value else "1 = 2" for value in values)
     assert holds(text) == (all(values) if joint == "AND" else any(values))
+
+
+@given(st.integers(-(10**6), 10**6))
+def test_a_binary_number_equals_what_was_written(hundredths: int) -> None:
+    written = Decimal(hundredths).scaleb(-2)
+    assert compile_condition(f"profile@n = {written}", now)({"profile": {"n": float(written)}})
 
 
 @given(st.one_of(st.integers(-(10**12), 10**12), st.decimals(-1000, 1000, places=3)), st.integers(-1000, 1000))
@@ -130,6 +163,7 @@ VALUES = st.recursive(
     | st.booleans()
     | st.integers()
     | st.decimals(allow_nan=False, allow_infinity=False)
+    | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(max_size=4)
     | st.sampled_from(
         ["2025-01-01", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "-1h", "9999999999999d"]
