@@ -13,7 +13,7 @@ Scope = Mapping[str, Any]
 ROOTS = ("profile", "event", "session", "payload", "flow", "memory")
 
 _REFERENCE = re.compile(rf"^({'|'.join(ROOTS)})@(.*)$", re.DOTALL)
-_LOOKS_LIKE_ONE = re.compile(r"^[a-z_]+@[A-Za-z0-9_.\"-]+$")
+_WHOLE = re.compile(rf'^(?:{"|".join(ROOTS)})@(?:"[^"]*"?|[A-Za-z0-9_.-])*$')
 _EMBEDDED = re.compile(r"\{\{\s*([^{}]+?)\s*\}\}")
 
 
@@ -34,14 +34,16 @@ def compile_reference(text: str) -> Callable[[Scope], Any]:
 
 def is_reference(text: str) -> bool:
     """Whether a template's string stands for a value."""
-    return _REFERENCE.match(text) is not None and (text.endswith("@") or _LOOKS_LIKE_ONE.match(text) is not None)
+    return _WHOLE.match(text) is not None
 
 
 def compile_template(value: Any, path: str = "") -> Callable[[Scope], Any]:
     """A function from a scope to JSON of the template's shape.
 
     A string that is a reference becomes its value (null when missing). ``{{profile@a.b}}`` inside a longer string is
-    replaced by its text (nothing when missing). A string after a backtick is taken as it stands. Raises `Malformed`.
+    replaced by its text (nothing when missing). A string after a backtick is taken as it stands.
+
+    Raises `Malformed` naming the place below `path` and the reference.
     """
     if isinstance(value, dict):
         parts = {key: compile_template(item, f"{path}.{key}" if path else key) for key, item in value.items()}
@@ -54,19 +56,21 @@ def compile_template(value: Any, path: str = "") -> Callable[[Scope], Any]:
     if value.startswith("`"):
         literal = value[1:]
         return lambda scope: literal
-    if is_reference(value):
-        get = compile_reference(value)
-        return lambda scope: _present(get(scope))
-    if _EMBEDDED.search(value):
-        return _compile_text(value)
-    return lambda scope: value
+    try:
+        if is_reference(value):
+            get = compile_reference(value)
+            return lambda scope: _present(get(scope))
+        return compile_text(value)
+    except Malformed as error:
+        raise Malformed(f"{path}: {error}" if path else str(error), path or error.field) from None
 
 
 def _present(value: Any) -> Any:
     return None if value is MISSING else value
 
 
-def _compile_text(text: str) -> Callable[[Scope], str]:
+def compile_text(text: str, escape: Callable[[str], str] = str) -> Callable[[Scope], str]:
+    """A function from a scope to the text with each ``{{reference}}`` replaced by its escaped text. Raises `Malformed`."""
     pieces = _EMBEDDED.split(text)
     getters = [compile_reference(piece) for piece in pieces[1::2]]
     literals = pieces[0::2]
@@ -74,7 +78,7 @@ def _compile_text(text: str) -> Callable[[Scope], str]:
     def render(scope: Scope) -> str:
         parts = [literals[0]]
         for get, literal in zip(getters, literals[1:], strict=True):
-            parts += (_text(get(scope)), literal)
+            parts += (escape(_text(get(scope))), literal)
         return "".join(parts)
 
     return render

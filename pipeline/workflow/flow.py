@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from pipeline.definition import Workflow
 from pipeline.errors import Malformed
 from pipeline.operations import Operation
-from pipeline.workflow.node import EmittedEvent, HttpCall, HttpResult, Node, NodeFailed, Now, State, settings_of
+from pipeline.workflow.node import EmittedEvent, HttpCall, HttpResult, Node, NodeFailed, Now, State, compile_node
 from pipeline.workflow.registry import NODE_TYPES
 
 __all__ = ["EmittedEvent", "Flow", "HttpCall", "HttpResult", "Run", "compile_workflow"]
@@ -76,7 +76,7 @@ def compile_workflow(definition: Workflow, now: Now) -> Flow:
         if node.id in nodes:
             raise Malformed(f"two nodes are called {node.id!r}", "nodes")
         types[node.id] = kind
-        nodes[node.id] = kind.compile(settings_of(kind.settings, node.settings, node.id), node.id, now)
+        nodes[node.id] = compile_node(kind, node.settings, node.id, now)
     starts = [node.id for node in definition.nodes if node.type == "start"]
     if len(starts) != 1:
         raise Malformed(f"a workflow has exactly one start node, this has {len(starts)}", "nodes")

@@ -11,6 +11,7 @@ from pipeline.errors import Malformed
 from pipeline.http.port import Response
 from pipeline.operations import FieldError, Operation, apply
 from pipeline.path import Json
+from pipeline.shape import fault
 
 
 class HttpCall(NamedTuple):
@@ -76,9 +77,12 @@ def only(*ports: str) -> Work:
     return ports
 
 
-def settings_of(kind: type[msgspec.Struct], given: Json, node: str) -> Any:
-    """Checked settings. Raises `Malformed` naming node and key."""
+def compile_node(kind: NodeType, given: Json, id: str, now: Now) -> Node:
+    """Checks the settings and compiles them. Raises `Malformed` naming node and key."""
     try:
-        return msgspec.convert(given, kind)
+        return kind.compile(msgspec.convert(given, kind.settings), id, now)
     except msgspec.ValidationError as error:
-        raise Malformed(f"node {node!r}: {error}", f"nodes.{node}.settings") from None
+        message, key = fault(error)
+    except Malformed as error:
+        message, key = str(error), error.field
+    raise Malformed(f"node {id!r}: {message}", ".".join(filter(None, ("nodes", id, "settings", key))))

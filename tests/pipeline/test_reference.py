@@ -65,6 +65,7 @@ def test_addresses_and_sentences_are_no_references(text: str) -> None:
     [
         ({"a": "profile@id", "b": ["event@type", 5, None, True]}, {"a": "p", "b": ["sign-up", 5, None, True]}),
         ("profile@none", None),
+        ('profile@interests."Soft Rock"', 2),
         ("profile@data", {"a": 1, "null": None}),
         ("event@value", Decimal("11.770")),
         ("Dear {{profile@id}}, {{ event@type }}!", "Dear p, sign-up!"),
@@ -85,6 +86,17 @@ def test_a_template_keeps_its_shape_and_fills_in_values(template: Any, made: Any
 def test_a_mistake_in_a_template_is_found_when_it_is_compiled(template: Any) -> None:
     with pytest.raises(Malformed):
         compile_template(template)
+
+
+@pytest.mark.parametrize(
+    ("template", "place"),
+    [({"a": ["x", "{{customer@b}}"]}, "body.a[1]"), ({"a": {"b": "profile@c..d"}}, "body.a.b")],
+)
+def test_a_mistake_in_a_template_names_its_place(template: Any, place: str) -> None:
+    with pytest.raises(Malformed) as caught:
+        compile_template(template, "body")
+    assert caught.value.field == place
+    assert str(caught.value).startswith(f"{place}: ")
 
 
 @given(JSON)

@@ -152,6 +152,14 @@ def test_a_run_is_bounded() -> None:
     [
         ([node("x", "fly")], (), "unknown type 'fly'"),
         ([node("x", "increment")], (), "'x'.*field"),
+        ([node("x", "increment", field="profile@a", of=2)], (), "'x'.*of"),
+        ([node("x", "if", condition="profile@a >")], (), "'x': column 12"),
+        (
+            [node("x", "emit-event", type="t", properties={"a": "{{customer@id}}"})],
+            (),
+            "'x': properties.a: .*customer@id",
+        ),
+        ([node("x", "emit-event", type=" ")], (), "'x'.*event type"),
         ([node("x", "increment", field="profile@id")], (), "'x'.*profile@id"),
         ([node("x", "increment", field="event@n")], (), "event@n"),
         ([node("x", "copy-data", mapping={"profile@stats": 5})], (), "'x'.*profile@stats"),
@@ -173,6 +181,18 @@ def test_mistakes_are_named(nodes: list[dict[str, Any]], edges: tuple[Any, ...],
         flow(nodes, *edges)
 
 
+def test_a_mistake_says_where_it_is() -> None:
+    with pytest.raises(Malformed) as caught:
+        flow([node("cart", "call-http", url="http://x", timeout=0)])
+    assert caught.value.field == "nodes.cart.settings.timeout"
+
+
+def test_what_a_customer_sends_stays_inside_its_part_of_the_address() -> None:
+    made = flow([node("call", "call-http", url="http://x/{{event@type}}/end")], ("start", "call"))
+    _, calls = run(made, {"event": {"type": "../a?b#c d"}}, HttpResult(None, "none"))
+    assert calls[0].url == "http://x/..%2Fa%3Fb%23c%20d/end"
+
+
 @pytest.mark.parametrize(
     ("body", "kept"),
     [
@@ -181,6 +201,10 @@ def test_mistakes_are_named(nodes: list[dict[str, Any]], edges: tuple[Any, ...],
         (b"\xff", "\ufffd"),
         (b"", ""),
         (b"[" * 5000, "[" * 5000),
+        (b"[" * 30 + b"]" * 30, "[" * 30 + "]" * 30),
+        (b"1e999", "1e999"),
+        (b'"a\\u0000"', "a\ufffd"),
+        (b"a\0", "a\ufffd"),
     ],
 )
 def test_whatever_the_other_side_answers_is_kept_as_json_or_text(body: bytes, kept: Any) -> None:

@@ -2,12 +2,14 @@
 
 from decimal import InvalidOperation
 from typing import Any, Literal
+from urllib.parse import quote
 
 import msgspec
 
 from pipeline import envelope
 from pipeline.errors import Malformed
-from pipeline.reference import compile_template
+from pipeline.limits import check_value, replace_nul
+from pipeline.reference import compile_template, compile_text
 from pipeline.workflow.node import HttpCall, Node, NodeType, Now, State, Work
 
 #: Longest time-out of one call, in seconds.
@@ -24,15 +26,15 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def _compile(settings: Settings, id: str, now: Now) -> Node:
     if not settings.url.startswith(("http://", "https://")):
-        raise Malformed(f"node {id!r}: expected an http:// or https:// address", "url")
+        raise Malformed("expected an http:// or https:// address", "url")
     if not 0 < settings.timeout <= _LONGEST_TIMEOUT_S:
-        raise Malformed(f"node {id!r}: timeout is a number of seconds up to {_LONGEST_TIMEOUT_S:g}", "timeout")
-    url, template = compile_template(settings.url), compile_template(settings.body)
+        raise Malformed(f"timeout is a number of seconds up to {_LONGEST_TIMEOUT_S:g}", "timeout")
+    url, template = compile_text(settings.url, _quoted), compile_template(settings.body, "body")
     headers = {"content-type": "application/json", **{k.lower(): v for k, v in settings.headers.items()}}
 
     def run(state: State) -> Work:
         body = None if settings.method == "GET" or settings.body is None else envelope.encode(template(state.scope))
-        result = yield HttpCall(settings.method, str(url(state.scope)), headers, body, settings.timeout)
+        result = yield HttpCall(settings.method, url(state.scope), headers, body, settings.timeout)
         response = result.response
         if response is None:
             state.scope["memory"][id] = {"error": result.error}
@@ -43,12 +45,19 @@ def _compile(settings: Settings, id: str, now: Now) -> Node:
     return run
 
 
+def _quoted(text: str) -> str:
+    """Customers' values stay inside their part of the address."""
+    return quote(text, safe="")
+
+
 def _decoded(body: bytes) -> Any:
-    """JSON if it is some, else text."""
+    """JSON within the limits of a payload if it is some, else text: it may become part of a profile."""
     try:
-        return envelope.decode_any(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidOperation):
-        return body.decode(errors="replace")
+        value = envelope.decode_any(replace_nul(body))
+        check_value([value], "body", 0)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidOperation, Malformed):
+        return body.decode(errors="replace").replace("\0", "\ufffd")
+    return value
 
 
 CALL_HTTP = NodeType(Settings, ("response", "error"), _compile)

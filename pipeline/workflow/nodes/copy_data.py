@@ -15,18 +15,16 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mapping: dict[str, Any]  #: ``profile@a.b`` → reference, template or literal
 
 
-def profile_path(text: str, node: str) -> str:
+def profile_path(text: str) -> str:
     """The path behind ``profile@``. Raises `Malformed` unless a workflow may write there."""
     root, at, path = text.partition("@")
     if not at or root != "profile" or is_protected(split(path)):
-        raise Malformed(f"node {node!r}: {text!r} cannot be written; name a field as profile@a.b", text)
+        raise Malformed(f"{text!r} cannot be written; name a field as profile@a.b", text)
     return path
 
 
 def _compile(settings: Settings, id: str, now: Now) -> Node:
-    copies = [
-        (profile_path(target, id), compile_template(source, target)) for target, source in settings.mapping.items()
-    ]
+    copies = [(profile_path(target), compile_template(source, target)) for target, source in settings.mapping.items()]
 
     def run(state: State) -> Work:
         for path, value in copies:

@@ -17,8 +17,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def _compile(settings: Settings, id: str, now: Now) -> Node:
     name = "-".join(settings.type.lower().split())
     if not name:
-        raise Malformed(f"node {id!r}: the event type must not be empty", "type")
-    properties = compile_template(settings.properties)
+        raise Malformed("the event type must not be empty", "type")
+    properties = compile_template(settings.properties, "properties")
 
     def run(state: State) -> Work:
         state.emitted.append(EmittedEvent(name, properties(state.scope)))

@@ -14,7 +14,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def _compile(settings: Settings, id: str, now: Now) -> Node:
-    path = profile_path(settings.field, id)
+    path = profile_path(settings.field)
 
     def run(state: State) -> Work:
         state.change("+", path, settings.by)
