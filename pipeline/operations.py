@@ -6,13 +6,17 @@ changes nothing: that field is refused and reported, the rest goes on.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
-from decimal import Context, Decimal
+from decimal import Context, Decimal, Overflow
 from typing import Any, NamedTuple
 
-from pipeline.path import Json, parent_of, split
+from pipeline.limits import MAX_EXPONENT
+from pipeline.path import Json, found_parent, parent_of, split
 
 #: Significant digits of sums: IEEE 754 decimal128.
 _EXACT = Context(prec=34)
+
+#: What no store could compare; sums stop before it.
+_TOO_LARGE = 10 ** (MAX_EXPONENT + 1)
 
 #: Elements of one list, characters of one name: what a client can make a profile grow to.
 MAX_LIST = 10_000
@@ -102,7 +106,14 @@ def add(profile: Json, path: str, parts: tuple[str, ...], value: Any) -> Applied
     before = 0 if found is None else number(found)
     if before is None:
         return FieldError(path, "is no number")
-    parent[parts[-1]] = add_numbers(before, amount)
+    try:
+        total = add_numbers(before, amount)
+        too_large = abs(total) >= _TOO_LARGE if type(total) is int else Decimal(total).adjusted() > MAX_EXPONENT
+    except Overflow:
+        too_large = True
+    if too_large:
+        return FieldError(path, "its sum would be too large")
+    parent[parts[-1]] = total
     return None
 
 
@@ -121,7 +132,7 @@ def increment(profile: Json, path: str, parts: tuple[str, ...], value: Any) -> A
 
 def delete(profile: Json, path: str, parts: tuple[str, ...], value: Any) -> Applied:
     """``x``"""
-    parent = parent_of(profile, parts)
+    parent = found_parent(profile, parts)
     if parent is not None:
         parent.pop(parts[-1], None)
     return None
@@ -129,7 +140,7 @@ def delete(profile: Json, path: str, parts: tuple[str, ...], value: Any) -> Appl
 
 def remove(profile: Json, path: str, parts: tuple[str, ...], value: Any) -> Applied:
     """``-[]``: take a value out of a list."""
-    parent = parent_of(profile, parts)
+    parent = found_parent(profile, parts)
     found = None if parent is None else parent.get(parts[-1])
     if type(found) is list and value in found:
         found.remove(value)

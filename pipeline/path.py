@@ -73,6 +73,16 @@ def compile_get(path: str) -> Callable[[Any], Any]:
     return get
 
 
+def found_parent(value: Json, parts: tuple[str, ...]) -> Json | None:
+    """The object that holds the last part; None when it is not there. Changes nothing."""
+    for part in parts[:-1]:
+        child = value.get(part)
+        if type(child) is not dict:
+            return None
+        value = child
+    return value
+
+
 def parent_of(value: Json, parts: tuple[str, ...]) -> Json | None:
     """The object that holds the last part, made if need be; None when something else stands in the way."""
     for part in parts[:-1]:

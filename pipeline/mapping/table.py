@@ -7,18 +7,26 @@
 """
 
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from pipeline.mapping.computed import COMPUTED
-from pipeline.operations import OPERATIONS, Applied, FieldError, number
+from pipeline.operations import OPERATIONS, Applied, FieldError
 from pipeline.path import MISSING, Json, compile_get, parent_of, split
 
 #: Characters of a text that becomes part of a field's name, and such names in one object: clients choose them.
 _MAX_NAME = 128
 _MAX_NAMES = 1_000
+
+#: What a field of each kind may hold, as decoded; others may hold anything.
+_KINDS: Mapping[str, frozenset[type]] = {
+    "string": frozenset((str,)),
+    "number": frozenset((int, float, Decimal)),
+    "list": frozenset((list,)),
+}
 
 
 class _Row(msgspec.Struct, forbid_unknown_fields=True):
@@ -31,7 +39,7 @@ class _Row(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Table(msgspec.Struct, forbid_unknown_fields=True):
-    fields: dict[str, list[str]]
+    fields: dict[Literal["string", "number", "list"], list[str]]
     types: dict[str, _Row]
 
 
@@ -72,11 +80,13 @@ class EventType:
             value = get(properties)
             if value is MISSING or value is None:
                 continue
-            if not _fits(value, kind):
+            if kind and type(value) not in _KINDS[kind]:
                 errors.append(FieldError(field, f"expected {kind}, got {type(value).__name__}"))
                 continue
             parent = parent_of(event, parts)
-            if parent is not None:
+            if parent is None:
+                errors.append(FieldError(field, "something else stands in its way"))
+            else:
                 parent[parts[-1]] = value
         self._label(event, profile)
         if profile is not None:
@@ -146,17 +156,9 @@ def _apply(rule: _Rule, properties: Json, profile: Json) -> Applied:
         named = parent_of(profile, parts)
         if named is not None and name not in named and len(named) >= _MAX_NAMES:
             return FieldError(rule.field, f"has {_MAX_NAMES} names already")
-    if not _fits(value, rule.kind):
+    if rule.kind and type(value) not in _KINDS[rule.kind]:
         return FieldError(rule.field, f"expected {rule.kind}, got {type(value).__name__}")
     return rule.function(profile, rule.field, parts, value)
-
-
-def _fits(value: Any, kind: str) -> bool:
-    if kind == "string":
-        return type(value) is str
-    if kind == "number":
-        return number(value) is not None
-    return kind != "list" or type(value) is list
 
 
 def load_table() -> Mapping[str, EventType]:

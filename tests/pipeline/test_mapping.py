@@ -100,6 +100,11 @@ def test_increase_interest() -> None:
     assert fold("increase-interest", {"interest": "jazz", "value": "much"})[2] == ["interests.{interest}"]
 
 
+def test_what_cannot_be_copied_into_the_event_is_reported() -> None:
+    (error,) = TABLE["page-view"].fold({"id": "home"}, {"hit": "taken"}, None)
+    assert error.path == "hit.id"
+
+
 def test_an_event_without_profile_is_mapped_too() -> None:
     event: dict[str, Any] = {}
     assert TABLE["checkout-completed"].fold({"value": 5}, event, None) == []

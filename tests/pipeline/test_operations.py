@@ -121,3 +121,18 @@ def test_a_list_holds_each_value_once_in_the_order_of_arrival(one: list[int], ot
     profile: dict[str, Any] = {}
     apply(profile, [("[]", "l", one), ("[]", "l", other)])
     assert profile["l"] == list(dict.fromkeys([*one, *other]))
+
+
+@pytest.mark.parametrize("path", ["a.b", "n.deeper", "l.x"])
+@pytest.mark.parametrize("operation", ["x", "-[]"])
+def test_taking_away_what_is_not_there_leaves_no_trace(operation: str, path: str) -> None:
+    profile: dict[str, Any] = {"n": 1, "l": [1]}
+    assert apply(profile, [(operation, path, 1)]) == []
+    assert profile == {"n": 1, "l": [1]}
+
+
+@pytest.mark.parametrize("before", [10**309 - 1, Decimal("9.99E+308"), Decimal("9E+999999")])
+def test_a_sum_that_no_store_could_compare_is_refused(before: Any) -> None:
+    profile: dict[str, Any] = {"n": before}
+    (error,) = apply(profile, [("+", "n", before)])
+    assert (error.path, profile) == ("n", {"n": before})
