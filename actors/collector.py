@@ -10,10 +10,11 @@ from actors.owned import STORE_GROUP, Owned
 from actors.partitions import Partitions
 from pipeline import envelope
 from pipeline.batch import Batch
+from pipeline.catalog import Catalog
 from pipeline.clock import Clock
 from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.envelope import CollectedRecords
-from pipeline.errors import StoreUnavailable
+from pipeline.errors import Retry, Stop, StoreUnavailable, Undigested
 from pipeline.fold import Fold, Missing
 from pipeline.hot import Limits
 from pipeline.log.port import Log, Message, Position
@@ -74,6 +75,8 @@ class Collector:
         self._limits = limits
         self._checkpoint_ms = retention_ms // 2
         self._partitions = Partitions(log, TOPIC, GROUP, worker, self._own, clock)
+        #: Records that made the fold fail: (partition, position, place) → why.
+        self._undigested: dict[tuple[int, Position, int], str] = {}
         self.counters = Counters(clock)
 
     async def run(self) -> None:
@@ -127,7 +130,7 @@ class Collector:
                 continue
             while missing := fold.missing(item.record):
                 await self._load(fold, missing)
-            fold.apply(item.record, item.origin is None, catalog, batch)
+            self._apply(fold, item, catalog, batch)
             if item.origin is not None:
                 batch.heard[item.origin.sender] = (item.origin.sequence, item.origin.place)
             batch.done(item.position, item.place)
@@ -137,6 +140,27 @@ class Collector:
         if batch.records:
             await owned.publish(batch.finish(owned.hot, self._clock.now_ms(), catalog.revision))
         self.counters.handled += sum(item.events for item in items)
+
+    def _apply(self, fold: Fold, item: _Item, catalog: Catalog, batch: Batch) -> None:
+        """Fold one record in. One that cannot be digested must not stop its partition for ever.
+
+        What it left half done is dropped with the ownership; on the next pass it is rejected with its reason.
+        """
+        api = item.origin is None
+        reason = self._undigested.pop((fold.partition, item.position, item.place), None)
+        if reason is not None:
+            self.counters.error(f"record {item.position.entry}/{item.place} of partition {fold.partition}: {reason}")
+            fold.reject(item.record, api, reason, batch)
+            return
+        try:
+            fold.apply(item.record, api, catalog, batch)
+        except (Retry, Stop, MemoryError):
+            raise
+        except Exception as error:  # whatever it is: it is named, counted and kept with the event
+            reason = f"{type(error).__name__}: {error}"
+            self._undigested[fold.partition, item.position, item.place] = reason
+            _log.exception("partition %d cannot digest a record and sets it aside", fold.partition)
+            raise Undigested(f"a record could not be folded and is set aside: {reason}") from error
 
     async def _prefetch(self, fold: Fold, records: Sequence[Record]) -> None:
         """Ask for everything the batch is likely to need in few questions; what they reveal needs another."""

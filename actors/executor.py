@@ -183,6 +183,9 @@ class Executor:
         except StopIteration as end:
             run: Run = end.value
             return run
+        except Exception as error:  # noqa: BLE001  (a run that fails in an unforeseen way is a failed run, with its reason)
+            _log.exception("workflow %s failed", job.rule.workflow)
+            return Run("failed", (), (), (), f"{type(error).__name__}: {error}")
 
     async def _call(self, call: HttpCall, key: str) -> HttpResult:
         headers = {"idempotency-key": key, **call.headers}

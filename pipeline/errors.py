@@ -4,6 +4,7 @@ RayfoldError
 ├── Retry                 try the same thing again later
 │   ├── LogUnavailable    the log cannot be reached, or an append's outcome is unknown
 │   │   └── LogFull       there is no room on the log's disk
+│   ├── Undigested        a record made the fold fail; open again, then it is set aside
 │   ├── StoreUnavailable  documents cannot be saved or read just now
 │   └── DefinitionsUnavailable
 ├── Reject                this input will never be accepted; answer its sender
@@ -39,6 +40,10 @@ class LogFull(LogUnavailable):
     """The log's disk has no room left; nothing was appended."""
 
     retry_after_s = 5.0
+
+
+class Undigested(Retry):
+    """A record made the fold fail half-way: all state is dropped, and on the next pass the record is set aside."""
 
 
 class StoreUnavailable(Retry):

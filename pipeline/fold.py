@@ -46,7 +46,7 @@ class Fold:
     """Applies records to one partition's state."""
 
     def __init__(self, partition: int, partitions: int, hot: Hot, table: Mapping[str, EventType]) -> None:
-        self._partition = partition
+        self.partition = partition
         self._partitions = partitions
         self.hot = hot
         self._table = table
@@ -75,7 +75,7 @@ class Fold:
 
     @property
     def _place(self) -> tuple[int, int]:
-        return self._partition, self._partitions
+        return self.partition, self._partitions
 
     def _missing_for_payload(self, payload: Payload) -> Missing:
         hot = self.hot
@@ -105,6 +105,23 @@ class Fold:
             self._effect(record, catalog, batch)
         else:
             self._alias(record, batch)
+
+    def reject(self, record: Record, api: bool, reason: str, batch: Batch) -> None:
+        """Set a record aside that `apply` cannot digest: counted, each event's reason kept where repeats are looked for."""
+        if not isinstance(record, Payload):
+            batch.totals.refused += 1
+            return
+        if api:
+            batch.totals.accepted += len(record.events)
+        else:
+            batch.totals.taken += len(record.events)
+        fresh, repeated = self._fresh(record.events)
+        batch.totals.duplicate += len(repeated)
+        batch.totals.rejected += len(fresh)
+        self.hot.remember((event.id for event in fresh), batch.sequence)
+        for event in fresh:
+            batch.receipt(event.id, {**_receipt(event, record, "rejected"), "reason": reason})
+        self._answer(record, None, [], record.events, batch)
 
     def _payload(self, payload: Payload, api: bool, catalog: Catalog, batch: Batch) -> None:
         totals = batch.totals
@@ -220,7 +237,7 @@ class Fold:
             flags |= TRANSIENT
             batch.totals.not_stored += len(events)
             for event in events:
-                batch.receipt(event.id, _receipt(event, payload))
+                batch.receipt(event.id, _receipt(event, payload, "not_stored"))
         for document in documents:
             type = document["type"]
             seen = view if watched and catalog.watches(payload.source, type) else -1
@@ -307,10 +324,10 @@ class Fold:
         self._answer(payload, profile, [], payload.events, batch)
 
 
-def _receipt(event: EventIn, payload: Payload) -> dict[str, Any]:
+def _receipt(event: EventIn, payload: Payload, outcome: str) -> dict[str, Any]:
     return {
         "id": event.id,
-        "outcome": "not_stored",
+        "outcome": outcome,
         "type": event.type,
         "source": payload.source,
         "time": instant.to_text(payload.received_ms),

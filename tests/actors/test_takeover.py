@@ -12,7 +12,7 @@ from pipeline.errors import Disordered, Fenced
 from pipeline.hot import Limits
 from pipeline.identity import Kind
 from pipeline.log.port import BEGINNING
-from pipeline.record import Alias, Origin
+from pipeline.record import Alias, EventIn, Origin, Payload
 from tests.system import open_ports, payload, running
 
 
@@ -181,3 +181,29 @@ async def test_an_envelope_stored_twice_is_delivered_and_run_once(tmp_path: Path
         runs = (await system.private.get("/runs")).json()["total"]
         assert runs == 2
         assert (await system.account())["workflows"]["run"] == 2
+
+
+async def test_a_record_that_cannot_be_digested_is_set_aside_with_its_reason(tmp_path: Path) -> None:
+    async with running(tmp_path) as system:
+        await system.put("sources", "shop", {})
+        # Given a record that no intake would let through, between good ones of its partition
+        partition = identity.partition("s", 4)
+        bad = Payload(
+            received_ms=1_700_000_000_000,
+            revision=0,
+            source="shop",
+            session="s",
+            events=[EventIn(identity.event_id("shop", "bad"), "page-view", "bad", 10**18, {}, {}, [])],
+        )
+        await system.track(payload("shop", session={"id": "s"}))
+        data = envelope.collected([envelope.encode(bad)], [1])
+        await system.ports.log.append("collected", partition, data, 1)
+        await system.track(payload("shop", session={"id": "s"}))
+        # Then the others are stored, and this one is accounted for
+        account = await system.quiet()
+        assert (account["accepted"], account["stored"], account["rejected"]) == (3, 2, 1)
+        (receipt,) = (await system.ports.documents.load("receipt", [bad.events[0].id])).values()
+        assert b"OverflowError" in receipt.body
+        # And a repeat of it is a duplicate
+        await system.ports.log.append("collected", partition, data, 1)
+        assert (await system.quiet())["duplicate"] == 1

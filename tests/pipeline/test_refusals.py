@@ -9,7 +9,7 @@ import pytest
 from pipeline import identity
 from pipeline.errors import Malformed, Reject, SourceRefused, TooLarge
 from pipeline.limits import Limits
-from tests.pipeline.tracker import GOOD, but, event, nested, one, read, take
+from tests.pipeline.tracker import GOOD, but, event, nested, one, read, replaced, take
 
 
 @pytest.mark.parametrize(
@@ -133,32 +133,6 @@ def mutated(body: bytes, dice: random.Random) -> bytes:
                 ]
             )
     return bytes(changed)
-
-
-def replaced(value: Any, dice: random.Random) -> Any:
-    """The same JSON with one value somewhere in it replaced."""
-    nasty: tuple[Any, ...] = (
-        None,
-        True,
-        -1,
-        10**400,
-        0.5,
-        "",
-        " ",
-        "\u0000",
-        "x" * 600,
-        [],
-        {},
-        [[]],
-        "0001-01-01T00:00:00+23:00",
-    )
-    if not isinstance(value, dict | list) or not value or dice.random() < 0.15:
-        return dice.choice(nasty)
-    if isinstance(value, list):
-        at = dice.randrange(len(value))
-        return [replaced(item, dice) if index == at else item for index, item in enumerate(value)]
-    chosen = dice.choice(list(value))
-    return {key: replaced(item, dice) if key == chosen else item for key, item in value.items()}
 
 
 @pytest.mark.parametrize("seed", range(4))

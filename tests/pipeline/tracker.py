@@ -1,6 +1,7 @@
 """Tracker payloads and what the intake makes of them."""
 
 import json
+import random
 from collections.abc import Callable
 from decimal import Decimal
 from itertools import count
@@ -45,9 +46,11 @@ def new_ids() -> Callable[[], str]:
     return lambda: f"new-{next(numbers)}"
 
 
-def take(body: bytes, limits: Limits = Limits(), **caller: Any) -> list[Accepted]:
+def take(
+    body: bytes, limits: Limits = Limits(), new_id: Callable[[], str] | None = None, **caller: Any
+) -> list[Accepted]:
     payloads, listed = intake.decode(body, limits)
-    who, new_id = Caller(NOW, **caller), new_ids()
+    who, new_id = Caller(NOW, **caller), new_id or new_ids()
     return [
         intake.accept(one, index if listed else None, CATALOG, limits, who, new_id)
         for index, one in enumerate(payloads)
@@ -76,3 +79,29 @@ def nested(levels: int) -> Any:
     for _ in range(levels - 1):
         value = {"x": value}
     return value
+
+
+def replaced(value: Any, dice: random.Random) -> Any:
+    """The same JSON with one value somewhere in it replaced."""
+    nasty: tuple[Any, ...] = (
+        None,
+        True,
+        -1,
+        10**400,
+        0.5,
+        "",
+        " ",
+        "\u0000",
+        "x" * 600,
+        [],
+        {},
+        [[]],
+        "0001-01-01T00:00:00+23:00",
+    )
+    if not isinstance(value, dict | list) or not value or dice.random() < 0.15:
+        return dice.choice(nasty)
+    if isinstance(value, list):
+        at = dice.randrange(len(value))
+        return [replaced(item, dice) if index == at else item for index, item in enumerate(value)]
+    chosen = dice.choice(list(value))
+    return {key: replaced(item, dice) if key == chosen else item for key, item in value.items()}
