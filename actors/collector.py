@@ -13,6 +13,7 @@ from pipeline.batch import Batch
 from pipeline.catalog import Catalog
 from pipeline.clock import Clock
 from pipeline.definitions_watch import DefinitionsWatch
+from pipeline.document import decode_document
 from pipeline.envelope import CollectedRecords
 from pipeline.errors import Retry, Stop, StoreUnavailable, Undigested
 from pipeline.fold import Fold, Missing
@@ -197,7 +198,7 @@ class Collector:
             if document is None:
                 fold.hot.loaded(id, 0, None, 0)
             else:
-                body = envelope.decode_object(document.body)
+                body = decode_document(document.body)
                 live = None if body.get("deleted") else body
                 fold.hot.loaded(id, document.version, live, len(document.body))
 

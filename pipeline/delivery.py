@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from pipeline import envelope, identity
 from pipeline.definition import Destination
+from pipeline.document import SCHEMA
 from pipeline.envelope import CHANGED, Entry, Processed
 from pipeline.http.port import Response
 from pipeline.reference import compile_template
@@ -140,6 +141,7 @@ def retry_after_s(response: Response, now_ms: int) -> float:
 def dead_letter(request: Request, destination: str, entry: Entry, reason: str, time: str) -> dict[str, Any]:
     """What is kept of a delivery that was given up: enough to send it again."""
     return {
+        "schema": SCHEMA,
         "id": request.id,
         "destination": destination,
         "event": entry.id,

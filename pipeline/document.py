@@ -1,9 +1,28 @@
-"""New documents in Tracardi's shape: profiles, aliases, sessions and events."""
+"""New documents in Tracardi's shape: profiles, aliases, sessions and events; and the format of all documents."""
 
 from typing import Any
 
-from pipeline import instant
+from pipeline import envelope, instant
+from pipeline.errors import UnknownFormat
 from pipeline.record import Effect, EventIn, Json, Payload
+
+#: Format of every stored document, in its field ``schema``.
+SCHEMA = 1
+
+
+def decode_document(body: bytes) -> Json:
+    """A stored document of any kind. Raises `UnknownFormat` when this version cannot read it."""
+    value = envelope.decode_object(body)
+    check_schema(value.get("schema"), "a stored document")
+    return value
+
+
+def check_schema(found: object, what: str) -> None:
+    """Raises `UnknownFormat` unless this version reads that format."""
+    if found != SCHEMA:
+        raise UnknownFormat(
+            f"{what} has format {found}, this Rayfold reads {SCHEMA}: install the version that wrote it"
+        )
 
 
 def new_profile(id: str, payload: Payload, now_ms: int) -> Json:
@@ -13,6 +32,7 @@ def new_profile(id: str, payload: Payload, now_ms: int) -> Json:
     if payload.profile is not None and payload.profile != id:
         ids.append(payload.profile)
     return {
+        "schema": SCHEMA,
         "id": id,
         "primary_id": payload.profile if payload.static and payload.profile != id else None,
         "ids": ids,
@@ -36,7 +56,7 @@ def new_profile(id: str, payload: Payload, now_ms: int) -> Json:
 
 def alias_document(id: str, to: str, now_ms: int) -> Json:
     """An id that stands for another profile, and nothing else."""
-    return {"id": id, "merged_into": to, "metadata": {"time": {"update": instant.to_text(now_ms)}}}
+    return {"schema": SCHEMA, "id": id, "merged_into": to, "metadata": {"time": {"update": instant.to_text(now_ms)}}}
 
 
 def new_session(payload: Payload, profile: str, now_ms: int) -> Json:
@@ -45,6 +65,7 @@ def new_session(payload: Payload, profile: str, now_ms: int) -> Json:
     text = instant.to_text(began)
     context = payload.context
     session: Json = {
+        "schema": SCHEMA,
         "id": payload.session,
         "profile": {"id": profile},
         "metadata": {
@@ -66,6 +87,7 @@ def event_document(event: EventIn, payload: Payload, profile: str | None) -> Jso
     received = instant.to_text(payload.received_ms)
     created = received if event.create_ms is None else instant.to_text(event.create_ms)
     document: dict[str, Any] = {
+        "schema": SCHEMA,
         "id": event.id,
         "type": event.type,
         "metadata": {
@@ -102,6 +124,7 @@ def internal_document(id: str, type: str, effect: Effect, profile: str, properti
     """An event that Rayfold makes itself, in consequence of a workflow run."""
     time = instant.to_text(effect.received_ms)
     return {
+        "schema": SCHEMA,
         "id": id,
         "type": type,
         "metadata": {

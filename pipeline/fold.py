@@ -12,7 +12,7 @@ import msgspec
 from pipeline import identity, instant, operations, visit
 from pipeline.batch import Batch
 from pipeline.catalog import Catalog
-from pipeline.document import alias_document, event_document, internal_document, new_profile, new_session
+from pipeline.document import SCHEMA, alias_document, event_document, internal_document, new_profile, new_session
 from pipeline.envelope import CHANGED, DEPTH_SHIFT, INTERNAL, TRANSIENT, Answer
 from pipeline.hot import Held, Hot
 from pipeline.identity import Kind
@@ -326,6 +326,7 @@ class Fold:
 
 def _receipt(event: EventIn, payload: Payload, outcome: str) -> dict[str, Any]:
     return {
+        "schema": SCHEMA,
         "id": event.id,
         "outcome": outcome,
         "type": event.type,

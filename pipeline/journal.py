@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable
 
 from pipeline import envelope, instant
+from pipeline.document import SCHEMA
 from pipeline.stores.documents import Document, Documents
 
 #: Records waiting to be written; older ones give way, and are counted.
@@ -28,6 +29,7 @@ class Journal(logging.Handler):
         """Keep one record until the next `flush_to`."""
         id = self._new_id()
         body = {
+            "schema": SCHEMA,
             "id": id,
             "time": instant.to_text(int(record.created * 1000)),
             "level": record.levelname.lower(),

@@ -159,7 +159,7 @@ OPERATIONS: Mapping[str, Callable[[Json, str, tuple[str, ...], Any], Applied]] =
 }
 
 #: Kept by Rayfold itself: no mapping and no workflow may write there.
-_PROTECTED = frozenset(("id", "ids", "primary_id", "merged_into", "metadata", "deleted"))
+_PROTECTED = frozenset(("schema", "id", "ids", "primary_id", "merged_into", "metadata", "deleted"))
 
 #: Objects that Rayfold keeps fields of its own in: their other fields may be written, they themselves may not.
 _SHARED = frozenset(("stats", "data"))

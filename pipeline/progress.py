@@ -3,6 +3,7 @@
 import msgspec
 
 from pipeline import envelope
+from pipeline.document import SCHEMA, check_schema
 from pipeline.log.port import BEGINNING, Position
 from pipeline.stores.documents import Document, Documents
 
@@ -10,6 +11,7 @@ from pipeline.stores.documents import Document, Documents
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """Everything up to `position` (the envelope with `sequence`) is done and counted."""
 
+    schema: int = SCHEMA
     group: str
     partition: int
     position: Position = BEGINNING
@@ -31,7 +33,11 @@ async def load(documents: Documents, group: str, partition: int) -> Progress:
     """As saved last; a fresh one when there is none."""
     id = document_id(group, partition)
     found = await documents.load("progress", [id])
-    return _decode(found[id].body) if id in found else Progress(group=group, partition=partition)
+    if id not in found:
+        return Progress(group=group, partition=partition)
+    progress = _decode(found[id].body)
+    check_schema(progress.schema, f"the progress of group {group}")
+    return progress
 
 
 async def save(documents: Documents, progress: Progress) -> None:

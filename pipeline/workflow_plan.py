@@ -7,6 +7,7 @@ from typing import Any
 from pipeline import identity
 from pipeline.catalog import Catalog
 from pipeline.definition import Rule
+from pipeline.document import SCHEMA
 from pipeline.envelope import DEPTH_SHIFT, INTERNAL, Entry
 from pipeline.record import Effect
 from pipeline.workflow.flow import Flow, Run, compile_workflow
@@ -82,6 +83,7 @@ def depth_of(entry: Entry) -> int:
 def record_of(run: Run, id: str, rule: Rule, entry: Entry, revision: int, time: str) -> dict[str, Any]:
     """What is kept of a run."""
     return {
+        "schema": SCHEMA,
         "id": id,
         "workflow": rule.workflow,
         "rule": rule.id,

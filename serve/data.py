@@ -7,7 +7,8 @@ import msgspec
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from pipeline import envelope, identity
+from pipeline import identity
+from pipeline.document import decode_document
 from pipeline.errors import Malformed, NotFound
 from pipeline.identity import Kind as IdKind
 from pipeline.ports import Ports
@@ -50,7 +51,7 @@ def data_routes(ports: Ports) -> APIRouter:
         page = await documents.search("session", Query({"session": id}), limit=100)
         if not page.items:
             raise NotFound(f"there is no session {id[:64]!r}")
-        parts = [envelope.decode_object(one.body) for one in page.items]
+        parts = [decode_document(one.body) for one in page.items]
         newest = max(parts, key=lambda part: str(part["metadata"]["time"]["update"]))
         return json_response(newest if len(parts) == 1 else {**newest, "parts": parts})
 
@@ -126,7 +127,7 @@ async def find_profile(ports: Ports, id: str) -> Document:
             found = (await ports.documents.load("profile", [candidate])).get(candidate)
             if found is None:
                 break
-            to = envelope.decode_object(found.body).get("merged_into")
+            to = decode_document(found.body).get("merged_into")
             if to is None:
                 return found
             candidate = to

@@ -9,6 +9,7 @@ from fastapi.responses import Response
 from pipeline import envelope, instant
 from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.delivery import Outlet, Verdict, judge
+from pipeline.document import decode_document
 from pipeline.errors import Conflict, NotFound
 from pipeline.http.port import HttpFailure
 from pipeline.ports import Ports
@@ -25,7 +26,7 @@ def dead_letter_routes(ports: Ports, watch: DefinitionsWatch) -> APIRouter:
         found = (await documents.load("dead", [id])).get(id)
         if found is None:
             raise NotFound(f"there is no dead letter {id[:64]!r}")
-        body = envelope.decode_object(found.body)
+        body = decode_document(found.body)
         if body["state"] != "waiting":
             raise Conflict(f"dead letter {id} was {body['state']} already")
         return found, body

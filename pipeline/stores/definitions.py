@@ -1,7 +1,7 @@
 """The definitions database as every stage sees it: rows of validated JSON under a rising revision, and heartbeats.
 
 An adapter is correct when it passes tests/contracts/definitions.py. All methods raise `DefinitionsUnavailable` when the
-database cannot answer.
+database cannot answer, and those that read definitions `UnknownFormat` when a newer Rayfold wrote one.
 """
 
 from collections.abc import Sequence

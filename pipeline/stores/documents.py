@@ -1,7 +1,8 @@
 """The document store as every stage sees it: profiles, sessions, events and what else is kept about them.
 
-An adapter is correct when it passes tests/contracts/documents.py. Bodies are JSON objects as bytes, stored and
-returned byte for byte; what can be searched is taken from the body's fields by the adapter.
+An adapter is correct when it passes tests/contracts/documents.py. Bodies are JSON objects as bytes, with their
+format in the field ``schema``, stored and returned byte for byte; what can be searched is taken from the body's fields
+by the adapter.
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -15,8 +15,8 @@ from pipeline.stores.definitions import Changes, Definition, Heartbeat
 from pipeline.stores.definitions_tables import REVISION, Tables
 from pipeline.stores.engine import open_engine
 
-#: Schema number of definition bodies.
-_SCHEMA = 1
+#: Format of definition bodies.
+SCHEMA = 1
 
 _COUNTER = "revision"
 _FORGET_HEARTBEAT_MS = 24 * 3600 * 1000
@@ -59,7 +59,7 @@ class SqlDefinitions:
     async def put(self, kind: str, id: str, body: bytes) -> int:
         async with _translated(), self._one_at_a_time, self._engine.begin() as connection:
             revision = await self._next_revision(connection)
-            row = {"kind": kind, "id": id, "revision": revision, "deleted": False, "schema": _SCHEMA, "body": body}
+            row = {"kind": kind, "id": id, "revision": revision, "deleted": False, "schema": SCHEMA, "body": body}
             await connection.execute(_upsert(connection, self._tables.definition, row, ("kind", "id")))
             return revision
 
@@ -136,10 +136,15 @@ class _translated:  # noqa: N801  (reads as a statement)
 
 
 def _columns(table: Table) -> Any:
-    return select(table.c.kind, table.c.id, table.c.revision, table.c.deleted, table.c.body)
+    return select(table.c.kind, table.c.id, table.c.revision, table.c.deleted, table.c.body, table.c.schema)
 
 
 def _definition(row: Any) -> Definition:
+    if row[5] != SCHEMA:
+        raise UnknownFormat(
+            f"definition {row[1]!r} of kind {row[0]} has format {row[5]}, this Rayfold reads {SCHEMA}: "
+            "install the version that wrote it"
+        )
     return Definition(row[0], row[1], row[2], bool(row[3]), bytes(row[4]))
 
 

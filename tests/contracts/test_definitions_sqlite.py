@@ -131,3 +131,17 @@ async def test_missing_tables_and_a_newer_database_are_refused(tmp_path: Path) -
     db.close()
     with pytest.raises(UnknownFormat, match="9999"):
         await SqlDefinitions.open(url, SystemClock())
+
+
+async def test_a_definition_of_a_newer_format_stops_whoever_reads_it(
+    open_definitions: OpenDefinitions, tmp_path: Path
+) -> None:
+    definitions = await open_definitions()
+    await definitions.put("sources", "a", b"{}")
+    db = sqlite3.connect(tmp_path / "definitions.db")
+    with db:
+        db.execute("update definition set schema = 2")
+    db.close()
+    for read in (definitions.changed(0), definitions.get("sources", "a"), definitions.list("sources")):
+        with pytest.raises(UnknownFormat, match="format 2"):
+            await read
