@@ -56,25 +56,25 @@ class Host:
         self._failure: BaseException | None = None
 
     async def run(self) -> None:
-        """Until `stop`, or until a stage ends for good; then its error is raised."""
+        """Until `stop`, or until a stage or a duty beside them fails for good; then its error is raised."""
         await self._first_definitions()
-        background = [
+        running = [
             asyncio.create_task(self._watch.run(self._ended), name="definitions"),
             asyncio.create_task(self._beat(), name="heartbeat"),
             asyncio.create_task(self._trim(), name="retention"),
+            *(asyncio.create_task(self._keep(stage), name=stage.name) for stage in self._stages),
         ]
-        running = [asyncio.create_task(self._keep(stage), name=stage.name) for stage in self._stages]
         try:
-            await asyncio.gather(*running)
-            await self._ended.wait()
+            await asyncio.gather(*running)  # whichever fails, this worker is to be replaced
         except Exception as error:
             self._failure = error
+            _log.exception("worker %s ends", self._worker)
             raise
         finally:
             self._ended.set()
             for task in running:
                 task.cancel()
-            await asyncio.gather(*background, *running, return_exceptions=True)
+            await asyncio.gather(*running, return_exceptions=True)
             if self._failure is None:
                 await self._say_goodbye()
 

@@ -192,7 +192,7 @@ class Fold:
             visit.touch(session.body, now)
             batch.session(session_id, session)
             session_body = session.body
-        for other in payload.ids:
+        for other in payload.ids if payload.profile is None else (payload.profile, *payload.ids):
             if other not in body["ids"] and len(body["ids"]) < MAX_IDS:
                 body["ids"].append(other)
                 flags = CHANGED
