@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 import msgspec
 
@@ -10,7 +9,7 @@ from actors.counters import Counters
 from actors.deliverer import Deliverer, Due
 from actors.heed import Heed
 from actors.partitions import Partitions
-from pipeline import envelope, progress
+from pipeline import envelope, instant, progress
 from pipeline.clock import Clock
 from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.delivery import Outlet
@@ -117,7 +116,7 @@ class _Channel:
                 clock = self._stage._clock
                 self._outlet = Outlet(
                     destination,
-                    lambda: datetime.fromtimestamp(clock.now_ms() / 1000, UTC),
+                    lambda: instant.to_datetime(clock.now_ms()),
                     self._stage._secrets.lookup(catalog.secrets),
                 )
             self._revision = catalog.revision

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 import msgspec
 
@@ -16,12 +15,13 @@ from pipeline.clock import Clock
 from pipeline.definition import Rule
 from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.envelope import Entry, Outgoing, Processed, Runs, RunTotals, Stored, Through
-from pipeline.errors import Malformed, Retry, StoreUnavailable
+from pipeline.errors import Reject, Retry, Stop, StoreUnavailable
 from pipeline.http.port import Http, HttpFailure
 from pipeline.log.port import Log, Message, Writer
 from pipeline.scope import Scope, scope_of
+from pipeline.secrets import SecretBox
 from pipeline.stores.documents import Document, Documents
-from pipeline.workflow.flow import Flow, HttpCall, HttpResult, Run
+from pipeline.workflow.flow import Flow, HttpCall, HttpResult, Run, Tools
 from pipeline.workflow_plan import Plan, effect_of, record_of, run_id
 
 _log = logging.getLogger(__name__)
@@ -40,10 +40,11 @@ _CONCURRENCY = 16
 
 
 class _Job:
-    __slots__ = ("entry", "flow", "id", "rule", "run", "scope")
+    __slots__ = ("entry", "flow", "id", "revision", "rule", "run", "scope")
 
-    def __init__(self, id: str, entry: Entry, scope: Scope, rule: Rule, flow: Flow) -> None:
+    def __init__(self, id: str, revision: int, entry: Entry, scope: Scope, rule: Rule, flow: Flow) -> None:
         self.id = id
+        self.revision = revision  #: of the definitions it runs by
         self.entry = entry
         self.scope = scope
         self.rule = rule
@@ -67,13 +68,21 @@ class Executor:
     name = "executor"
 
     def __init__(
-        self, log: Log, documents: Documents, watch: DefinitionsWatch, http: Http, clock: Clock, worker: str
+        self,
+        log: Log,
+        documents: Documents,
+        watch: DefinitionsWatch,
+        http: Http,
+        clock: Clock,
+        worker: str,
+        secrets: SecretBox,
     ) -> None:
         self._log = log
         self._documents = documents
         self._watch = watch
         self._http = http
         self._clock = clock
+        self._secrets = secrets
         self._plan: Plan | None = None
         self._partitions = Partitions(log, TOPIC, GROUP, worker, self._own, clock)
         self.counters = Counters(clock)
@@ -150,9 +159,10 @@ class Executor:
     def _planned(self) -> Plan:
         catalog = self._watch.catalog
         if self._plan is None or self._plan.revision != catalog.revision:
+            tools = Tools(lambda: instant.to_datetime(self._clock.now_ms()), self._secrets.lookup(catalog.secrets))
             try:
-                self._plan = Plan(catalog, lambda: datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC))
-            except Malformed as error:
+                self._plan = Plan(catalog, tools)
+            except (Reject, Stop) as error:  # until somebody mends it, nothing is due to be skipped
                 raise Retry(f"the workflows of revision {catalog.revision} cannot be used: {error}") from error
         return self._plan
 
@@ -196,7 +206,6 @@ class Executor:
         return HttpResult(response, "")
 
     async def _publish(self, partition: int, owned: _OwnedRuns, jobs: Sequence[_Job], through: Through) -> None:
-        plan = self._planned()
         now = self._clock.now_ms()
         records: list[Stored] = []
         out: list[Outgoing] = []
@@ -207,9 +216,9 @@ class Executor:
             if run.state == "failed":
                 failed += 1
                 self.counters.error(f"workflow {job.rule.workflow}: {run.error}")
-            record = record_of(run, job.id, job.rule, job.entry, plan.revision, instant.to_text(now))
+            record = record_of(run, job.id, job.rule, job.entry, job.revision, instant.to_text(now))
             records.append(Stored(job.id, 1, msgspec.Raw(envelope.encode(record))))
-            effect = effect_of(run, job.id, job.rule.workflow, plan.revision, job.entry, job.scope["event"], now)
+            effect = effect_of(run, job.id, job.rule.workflow, job.revision, job.entry, job.scope["event"], now)
             if effect is not None:
                 out.append(Outgoing(effect.profile, 0, msgspec.Raw(envelope.encode(effect))))
         totals = owned.totals
@@ -231,5 +240,7 @@ def _jobs(plan: Plan, processed: Processed) -> list[_Job]:
     jobs = []
     for entry in processed.events:
         for rule, flow in plan.due(entry):
-            jobs.append(_Job(run_id(rule.workflow, entry.id), entry, scope_of(entry, processed), rule, flow))
+            jobs.append(
+                _Job(run_id(rule.workflow, entry.id), plan.revision, entry, scope_of(entry, processed), rule, flow)
+            )
     return jobs

@@ -1,28 +1,13 @@
-"""HAProxy for one installation: files and ports of its own, statistics on loopback only.
-
-Ray Serve renders HAProxy's configuration itself and binds its statistics to every address. The wrapper made here is
-named as the binary: it rewrites those two lines before the real one starts.
-"""
+"""HAProxy for one installation: files and ports of its own, what it says of itself on loopback only."""
 
 import os
-import stat
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-_WRAPPER = """#!{python} -IS
-import os, re, sys
-arguments = sys.argv[1:]
-if "-f" in arguments:
-    path = arguments[arguments.index("-f") + 1]
-    with open(path) as file:
-        text = file.read()
-    bound = re.sub(r"(?m)^(\\s*bind )(?:\\*)?:({metrics}|{stats})\\b", r"\\g<1>127.0.0.1:\\2", text)
-    if bound != text:
-        with open(path, "w") as file:
-            file.write(bound)
-os.execv({binary!r}, [{binary!r}, *arguments])
-"""
+#: A client that neither sends nor reads for this long is disconnected.
+_CLIENT_IDLE_S = 65
 
 
 def binary() -> str:
@@ -33,12 +18,13 @@ def binary() -> str:
 
 
 def environment(folder: Path, metrics_port: int, stats_port: int) -> Mapping[str, str]:
-    """What `ray start` needs in its environment; writes the wrapper into the folder."""
+    """What `ray start` needs in its environment; writes the wrapper (cluster/haproxy_wrapper.py) into the folder."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     wrapper = folder / "haproxy"
-    text = _WRAPPER.format(python=sys.executable, metrics=metrics_port, stats=stats_port, binary=binary())
-    wrapper.write_text(text)
-    wrapper.chmod(wrapper.stat().st_mode | stat.S_IXUSR)
+    script = Path(__file__).with_name("haproxy_wrapper.py")
+    command = [sys.executable, "-IS", str(script), binary(), str(metrics_port), str(stats_port)]
+    wrapper.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
+    wrapper.chmod(0o700)
     prefix = "RAY_SERVE_HAPROXY_"
     return {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
@@ -52,6 +38,8 @@ def environment(folder: Path, metrics_port: int, stats_port: int) -> Mapping[str
         f"{prefix}STATS_PORT": str(stats_port),
         f"{prefix}METRICS_ENABLED": "0",
         f"{prefix}NBTHREAD": "1",
+        f"{prefix}LOG_TARGET": os.fspath(folder / "log.sock"),
+        f"{prefix}TIMEOUT_CLIENT_S": str(_CLIENT_IDLE_S),
         f"{prefix}HARD_STOP_AFTER_S": "30",
         f"{prefix}HEALTH_CHECK_INTER": "1s",
     }

@@ -15,7 +15,9 @@ from pipeline.delivery import Selection
 from pipeline.envelope import CollectedHeader, Processed, Runs, Totals
 from pipeline.log.port import BEGINNING, Log, Message, Position
 from pipeline.progress import load as load_progress
+from pipeline.secrets import unresolved
 from pipeline.stores.documents import Documents, Query
+from pipeline.workflow.flow import Tools
 from pipeline.workflow_plan import Plan
 
 _READ_BYTES = 4_000_000
@@ -201,7 +203,7 @@ async def _workflows(
 ) -> None:
     workflows = account.workflows
     on = "workflow" in await log.groups("processed")
-    plan = Plan(catalog, now)
+    plan = Plan(catalog, Tools(now, unresolved))
     for partition, end in enumerate(ends):
         last = await log.last("runs", partition)
         after = BEGINNING

@@ -18,7 +18,12 @@ _FIRST_MS = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MS
 @lru_cache(maxsize=1024)
 def to_text(ms: int) -> str:
     """``2026-01-31T12:00:00.000Z``."""
-    return (_EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    return to_datetime(ms).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def to_datetime(ms: int) -> datetime:
+    """The same instant, in UTC."""
+    return _EPOCH + timedelta(milliseconds=ms)
 
 
 @lru_cache(maxsize=1024)

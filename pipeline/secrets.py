@@ -11,6 +11,9 @@ from pipeline.errors import Malformed, Misconfigured
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z0-9][A-Za-z0-9._-]{0,63})\}")
 
+#: How a secret that was not filled in begins.
+UNRESOLVED = "${"
+
 
 class _Stored(msgspec.Struct):
     ciphertext: str
@@ -50,6 +53,11 @@ class SecretBox:
             return self.decrypt(msgspec.json.decode(body, type=_Stored).ciphertext)
 
         return value_of
+
+
+def unresolved(name: str) -> str:
+    """Stands for a secret where only the shape of settings matters."""
+    return f"${{{name}}}"
 
 
 def resolve(value: Any, secret: Callable[[str], str]) -> Any:

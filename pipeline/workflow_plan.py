@@ -1,7 +1,6 @@
 """Which workflows an event starts, and what a finished run becomes: a record, and an effect on the profile. Sans I/O."""
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline import identity
@@ -10,17 +9,17 @@ from pipeline.definition import Rule
 from pipeline.document import SCHEMA
 from pipeline.envelope import DEPTH_SHIFT, INTERNAL, Entry
 from pipeline.record import Effect
-from pipeline.workflow.flow import Flow, Run, compile_workflow
+from pipeline.workflow.flow import Flow, Run, Tools, compile_workflow
 
 
 class Plan:
     """The enabled rules and their compiled workflows at one revision."""
 
-    def __init__(self, catalog: Catalog, now: Callable[[], datetime]) -> None:
+    def __init__(self, catalog: Catalog, tools: Tools) -> None:
         self.revision = catalog.revision
         self._rules = [rule for _, rule in sorted(catalog.rules.items()) if rule.enabled]
         self._flows: Mapping[str, Flow] = {
-            id: compile_workflow(workflow, now)
+            id: compile_workflow(workflow, tools)
             for id, workflow in catalog.workflows.items()
             if workflow.enabled and any(rule.workflow == id for rule in self._rules)
         }

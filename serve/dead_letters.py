@@ -1,7 +1,7 @@
 """Dead letters: sent again or dropped by hand."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 
 from fastapi import APIRouter
 from fastapi.responses import Response
@@ -63,4 +63,4 @@ def dead_letter_routes(ports: Ports, watch: DefinitionsWatch) -> APIRouter:
 
 
 def _now(now_ms: Callable[[], int]) -> Callable[[], datetime]:
-    return lambda: datetime.fromtimestamp(now_ms() / 1000, UTC)
+    return lambda: instant.to_datetime(now_ms())

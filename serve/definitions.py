@@ -1,20 +1,21 @@
 """Definitions over HTTP: list, read, create or replace, delete."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from pipeline import definition, envelope
+from pipeline import definition, envelope, instant
 from pipeline.definition import Destination, Workflow
 from pipeline.delivery import Selection
 from pipeline.errors import Malformed, NotFound
 from pipeline.ports import Ports
 from pipeline.reference import compile_template
-from pipeline.workflow.flow import compile_workflow
+from pipeline.secrets import UNRESOLVED, unresolved
+from pipeline.workflow.flow import Tools, compile_workflow
 from serve.body import read_body
 from serve.errors import json_response
 
@@ -32,7 +33,7 @@ def definitions_routes(ports: Ports) -> APIRouter:
     kinds = "|".join(definition.KINDS)
 
     def now() -> datetime:
-        return datetime.fromtimestamp(ports.clock.now_ms() / 1000, UTC)
+        return instant.to_datetime(ports.clock.now_ms())
 
     @router.get("/{kind}", include_in_schema=True)
     async def list_definitions(kind: str, limit: int = 1000, cursor: str = "") -> Response:
@@ -98,7 +99,7 @@ def _check(value: object, now: Callable[[], datetime]) -> None:
         Selection(value, now)
         if value.mapping:
             compile_template(value.mapping)
-        if not value.settings.url.startswith(("http://", "https://", "${")):
+        if not value.settings.url.startswith(("http://", "https://", UNRESOLVED)):
             raise Malformed("expected an http:// or https:// address", "settings.url")
     elif isinstance(value, Workflow):
-        compile_workflow(value, now)
+        compile_workflow(value, Tools(now, unresolved))

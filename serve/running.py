@@ -1,7 +1,7 @@
 """How the installation is doing: status, account and metrics, from durable facts and heartbeats."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
@@ -98,7 +98,7 @@ class Running:
         return taken
 
     def _now(self) -> datetime:
-        return datetime.fromtimestamp(self._ports.clock.now_ms() / 1000, UTC)
+        return instant.to_datetime(self._ports.clock.now_ms())
 
     async def metrics(self, request: Request) -> Response:
         """Prometheus text."""

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 from pipeline.definition import Workflow
 from pipeline.errors import Malformed
 from pipeline.operations import Operation
-from pipeline.workflow.node import EmittedEvent, HttpCall, HttpResult, Node, NodeFailed, Now, State, compile_node
+from pipeline.workflow.node import EmittedEvent, HttpCall, HttpResult, Node, NodeFailed, State, Tools, compile_node
 from pipeline.workflow.registry import NODE_TYPES
 
-__all__ = ["EmittedEvent", "Flow", "HttpCall", "HttpResult", "Run", "compile_workflow"]
+__all__ = ["EmittedEvent", "Flow", "HttpCall", "HttpResult", "Run", "Tools", "compile_workflow"]
 
 #: Node executions of one run: diamonds multiply them.
 MAX_STEPS = 1_000
@@ -63,7 +63,7 @@ class Flow:
         return Run("done", tuple(state.operations), tuple(state.emitted), tuple(trace), "")
 
 
-def compile_workflow(definition: Workflow, now: Now) -> Flow:
+def compile_workflow(definition: Workflow, tools: Tools) -> Flow:
     """Raises `Malformed` naming the node and key: an unknown type, a bad setting, an edge to nowhere, a cycle."""
     nodes: dict[str, Node] = {}
     types = {}
@@ -76,7 +76,7 @@ def compile_workflow(definition: Workflow, now: Now) -> Flow:
         if node.id in nodes:
             raise Malformed(f"two nodes are called {node.id!r}", "nodes")
         types[node.id] = kind
-        nodes[node.id] = compile_node(kind, node.settings, node.id, now)
+        nodes[node.id] = compile_node(kind, node.settings, node.id, tools)
     starts = [node.id for node in definition.nodes if node.type == "start"]
     if len(starts) != 1:
         raise Malformed(f"a workflow has exactly one start node, this has {len(starts)}", "nodes")

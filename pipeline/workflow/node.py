@@ -60,7 +60,13 @@ class State:
 #: Ports to go on by; yields calls, receives their results.
 Work = Generator[HttpCall, HttpResult, tuple[str, ...]]
 Node = Callable[[State], Work]
-Now = Callable[[], datetime]
+
+
+class Tools(NamedTuple):
+    """What compiling may use besides the settings."""
+
+    now: Callable[[], datetime]
+    secret: Callable[[str], str]  #: a secret's value by its name; raises `Malformed`
 
 
 class NodeType(NamedTuple):
@@ -68,7 +74,7 @@ class NodeType(NamedTuple):
 
     settings: type[msgspec.Struct]
     ports: tuple[str, ...]
-    compile: Callable[[Any, str, Now], Node]
+    compile: Callable[[Any, str, Tools], Node]
 
 
 def only(*ports: str) -> Work:
@@ -77,10 +83,10 @@ def only(*ports: str) -> Work:
     return ports
 
 
-def compile_node(kind: NodeType, given: Json, id: str, now: Now) -> Node:
+def compile_node(kind: NodeType, given: Json, id: str, tools: Tools) -> Node:
     """Checks the settings and compiles them. Raises `Malformed` naming node and key."""
     try:
-        return kind.compile(msgspec.convert(given, kind.settings), id, now)
+        return kind.compile(msgspec.convert(given, kind.settings), id, tools)
     except msgspec.ValidationError as error:
         message, key = fault(error)
     except Malformed as error:

@@ -10,7 +10,7 @@ import pytest
 from pipeline.definition import Workflow, parse
 from pipeline.errors import Malformed
 from pipeline.http.port import Response
-from pipeline.workflow.flow import Flow, HttpCall, HttpResult, Run, compile_workflow
+from pipeline.workflow.flow import Flow, HttpCall, HttpResult, Run, Tools, compile_workflow
 
 START = {"id": "start", "type": "start"}
 
@@ -23,7 +23,7 @@ def flow(nodes: list[dict[str, Any]], *edges: tuple[str, str] | tuple[str, str, 
     wired = [{"from": e[0], "to": e[1], **({"port": e[2]} if len(e) > 2 else {})} for e in edges]
     definition = parse("workflows", json.dumps({"id": "w", "nodes": [START, *nodes], "edges": wired}).encode())
     assert isinstance(definition, Workflow)
-    return compile_workflow(definition, now)
+    return compile_workflow(definition, Tools(now, {"TOKEN": "s3cret", "HOST": "http://crm"}.__getitem__))
 
 
 def node(id: str, type: str, /, **settings: Any) -> dict[str, Any]:
@@ -185,6 +185,20 @@ def test_a_mistake_says_where_it_is() -> None:
     with pytest.raises(Malformed) as caught:
         flow([node("cart", "call-http", url="http://x", timeout=0)])
     assert caught.value.field == "nodes.cart.settings.timeout"
+
+
+def test_secrets_and_values_are_filled_into_a_call_but_never_one_into_the_other() -> None:
+    settings = {
+        "url": "${HOST}/{{event@type}}",
+        "headers": {"Authorization": "Bearer ${TOKEN}", "X-Who": "{{profile@id}}"},
+        "body": {"key": "${TOKEN}", "who": "profile@id"},
+    }
+    made = flow([node("call", "call-http", **settings)], ("start", "call"))
+    _, calls = run(made, {"event": {"type": "${TOKEN}"}, "profile": {"id": "${TOKEN}"}}, HttpResult(None, "none"))
+    assert calls[0].url == "http://crm/%24%7BTOKEN%7D"
+    assert calls[0].headers["authorization"] == "Bearer s3cret"
+    assert calls[0].headers["x-who"] == "${TOKEN}"
+    assert calls[0].body == b'{"key":"s3cret","who":"${TOKEN}"}'
 
 
 def test_what_a_customer_sends_stays_inside_its_part_of_the_address() -> None:

@@ -1,5 +1,6 @@
 """`call-http`: asks another system; its answer is `memory@<node id>` for the nodes after it."""
 
+from collections.abc import Mapping
 from decimal import InvalidOperation
 from typing import Any, Literal
 from urllib.parse import quote
@@ -10,13 +11,16 @@ from pipeline import envelope
 from pipeline.errors import Malformed
 from pipeline.limits import check_value, replace_nul
 from pipeline.reference import compile_template, compile_text
-from pipeline.workflow.node import HttpCall, Node, NodeType, Now, State, Work
+from pipeline.secrets import UNRESOLVED, resolve
+from pipeline.workflow.node import HttpCall, Node, NodeType, State, Tools, Work
 
 #: Longest time-out of one call, in seconds.
 _LONGEST_TIMEOUT_S = 60.0
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``${NAME}`` in address, headers and body is a secret; ``{{reference}}`` in address and headers is filled in."""
+
     url: str
     method: Literal["POST", "PUT", "PATCH", "GET", "DELETE"] = "POST"
     headers: dict[str, str] = {}
@@ -24,17 +28,21 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timeout: float = 10.0
 
 
-def _compile(settings: Settings, id: str, now: Now) -> Node:
-    if not settings.url.startswith(("http://", "https://")):
+def _compile(settings: Settings, id: str, tools: Tools) -> Node:
+    address: str = resolve(settings.url, tools.secret)
+    if not address.startswith(("http://", "https://", UNRESOLVED)):
         raise Malformed("expected an http:// or https:// address", "url")
     if not 0 < settings.timeout <= _LONGEST_TIMEOUT_S:
         raise Malformed(f"timeout is a number of seconds up to {_LONGEST_TIMEOUT_S:g}", "timeout")
-    url, template = compile_text(settings.url, _quoted), compile_template(settings.body, "body")
-    headers = {"content-type": "application/json", **{k.lower(): v for k, v in settings.headers.items()}}
+    url = compile_text(address, _quoted)
+    given: Mapping[str, str] = resolve(settings.headers, tools.secret)
+    headers = {name.lower(): compile_text(text) for name, text in given.items()}
+    template = compile_template(resolve(settings.body, tools.secret), "body")
 
     def run(state: State) -> Work:
         body = None if settings.method == "GET" or settings.body is None else envelope.encode(template(state.scope))
-        result = yield HttpCall(settings.method, url(state.scope), headers, body, settings.timeout)
+        rendered = {"content-type": "application/json", **{name: text(state.scope) for name, text in headers.items()}}
+        result = yield HttpCall(settings.method, url(state.scope), rendered, body, settings.timeout)
         response = result.response
         if response is None:
             state.scope["memory"][id] = {"error": result.error}

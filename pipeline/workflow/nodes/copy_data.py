@@ -8,7 +8,7 @@ from pipeline.errors import Malformed
 from pipeline.operations import is_protected
 from pipeline.path import split
 from pipeline.reference import compile_template
-from pipeline.workflow.node import Node, NodeType, Now, State, Work, only
+from pipeline.workflow.node import Node, NodeType, State, Tools, Work, only
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -23,7 +23,7 @@ def profile_path(text: str) -> str:
     return path
 
 
-def _compile(settings: Settings, id: str, now: Now) -> Node:
+def _compile(settings: Settings, id: str, tools: Tools) -> Node:
     copies = [(profile_path(target), compile_template(source, target)) for target, source in settings.mapping.items()]
 
     def run(state: State) -> Work:

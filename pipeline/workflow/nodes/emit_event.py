@@ -6,7 +6,7 @@ import msgspec
 
 from pipeline.errors import Malformed
 from pipeline.reference import compile_template
-from pipeline.workflow.node import EmittedEvent, Node, NodeType, Now, State, Work, only
+from pipeline.workflow.node import EmittedEvent, Node, NodeType, State, Tools, Work, only
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -14,7 +14,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     properties: dict[str, Any] = {}
 
 
-def _compile(settings: Settings, id: str, now: Now) -> Node:
+def _compile(settings: Settings, id: str, tools: Tools) -> Node:
     name = "-".join(settings.type.lower().split())
     if not name:
         raise Malformed("the event type must not be empty", "type")

@@ -2,14 +2,14 @@
 
 import msgspec
 
-from pipeline.workflow.node import Node, NodeType, Now, only
+from pipeline.workflow.node import Node, NodeType, Tools, only
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """None."""
 
 
-def _compile(settings: Settings, id: str, now: Now) -> Node:
+def _compile(settings: Settings, id: str, tools: Tools) -> Node:
     return lambda state: only()
 
 

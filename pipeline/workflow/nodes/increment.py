@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import msgspec
 
-from pipeline.workflow.node import Node, NodeType, Now, State, Work, only
+from pipeline.workflow.node import Node, NodeType, State, Tools, Work, only
 from pipeline.workflow.nodes.copy_data import profile_path
 
 
@@ -13,7 +13,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     by: int | Decimal | float = 1
 
 
-def _compile(settings: Settings, id: str, now: Now) -> Node:
+def _compile(settings: Settings, id: str, tools: Tools) -> Node:
     path = profile_path(settings.field)
 
     def run(state: State) -> Work:
