@@ -1,24 +1,15 @@
 """One owned partition of `processed`: its fenced writer and the state carried from envelope to envelope."""
 
-from decimal import Decimal
-
-import msgspec
-
 from actors import outbox
 from pipeline import envelope
 from pipeline.envelope import Processed, Through, Totals
 from pipeline.errors import Disordered
 from pipeline.hot import Held, Hot, Limits
 from pipeline.log.port import BEGINNING, Log, Writer
-from pipeline.record import Payload, Record
-
-TOPIC = "processed"
-STORE_GROUP = "store"
+from pipeline.topics import PROCESSED, STORE_GROUP, collector_outbox
 
 #: Bytes read at a time while the tail is rebuilt.
 _READ_BYTES = 4_000_000
-
-_decode_record = msgspec.json.Decoder(Record, float_hook=Decimal).decode
 
 
 class Owned:
@@ -41,8 +32,8 @@ class Owned:
 
         Raises `Disordered` when the output is empty though input was committed: what was written there is lost.
         """
-        owned = cls(log, partition, await log.exclusive(TOPIC, partition), Hot(limits))
-        last = await log.last(TOPIC, partition)
+        owned = cls(log, partition, await log.exclusive(PROCESSED, partition), Hot(limits))
+        last = await log.last(PROCESSED, partition)
         if last is None:
             if await log.committed(input_topic, partition, group) != BEGINNING:
                 raise Disordered(
@@ -60,12 +51,12 @@ class Owned:
     @property
     def sender(self) -> str:
         """Name of this partition's outbox."""
-        return f"collector:{self._partition}"
+        return collector_outbox(self._partition)
 
     async def _rebuild(self) -> None:
         """Profiles, sessions and event ids of all envelopes that the store may not have."""
-        position = await self._log.committed(TOPIC, self._partition, STORE_GROUP)
-        while messages := await self._log.read(TOPIC, self._partition, position, _READ_BYTES):
+        position = await self._log.committed(PROCESSED, self._partition, STORE_GROUP)
+        while messages := await self._log.read(PROCESSED, self._partition, position, _READ_BYTES):
             for message in messages:
                 position = message.position
                 processed: Processed = envelope.decode_processed(message.data)
@@ -76,10 +67,6 @@ class Owned:
         sequence = processed.sequence
         self.hot.remember((entry.id for entry in processed.events), sequence)
         self.hot.remember((receipt.id for receipt in processed.receipts), sequence)
-        for item in processed.out:
-            record = _decode_record(item.record)
-            if isinstance(record, Payload):
-                self.hot.remember((event.id for event in record.events), sequence)
         for stored in (*processed.profiles, *processed.sessions):
             self.hot.put(stored.id, Held(stored.version, envelope.decode_object(stored.body), 0, sequence))
             held = self.hot.get(stored.id)

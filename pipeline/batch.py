@@ -13,6 +13,9 @@ from pipeline.record import Record
 
 _NULL = msgspec.Raw(b"null")
 
+#: What a new profile or session comes to, roughly.
+_NEW_DOCUMENT_BYTES = 600
+
 
 class Batch:
     """Collects records' outcomes under one sequence number."""
@@ -22,7 +25,7 @@ class Batch:
         self.through = through
         self.heard = dict(heard)
         self.totals = msgspec.structs.replace(totals)
-        self.size = 0  #: encoded bytes so far, documents not counted
+        self.size = 0  #: encoded bytes so far, documents as large as they were written last
         self.records = 0  #: input records folded in
         self._entries: list[Entry] = []
         self._stored = 0
@@ -48,7 +51,9 @@ class Batch:
 
     def receipt(self, id: str, body: dict[str, Any]) -> None:
         """A small document for an event that is processed but not kept."""
-        self._receipts.append(Stored(id, 1, msgspec.Raw(envelope.encode(body))))
+        encoded = envelope.encode(body)
+        self._receipts.append(Stored(id, 1, msgspec.Raw(encoded)))
+        self.size += len(encoded)
 
     def view(self, profile: dict[str, Any] | None, session: dict[str, Any] | None) -> int:
         """Freeze how profile and session stand now; returns the index for `event`."""
@@ -74,15 +79,17 @@ class Batch:
 
     def profile(self, id: str, held: Held) -> None:
         """This profile changes in this envelope; its version rises once."""
-        if id not in self._profiles:
-            held.version += 1
-            self._profiles[id] = held
+        self._add(self._profiles, id, held)
 
     def session(self, id: str, held: Held) -> None:
         """This session part changes in this envelope; its version rises once."""
-        if id not in self._sessions:
+        self._add(self._sessions, id, held)
+
+    def _add(self, documents: dict[str, Held], id: str, held: Held) -> None:
+        if id not in documents:
             held.version += 1
-            self._sessions[id] = held
+            documents[id] = held
+            self.size += max(held.encoded_bytes, _NEW_DOCUMENT_BYTES)
 
     def done(self, position: Position, index: int) -> None:
         """The input record there is wholly folded in."""

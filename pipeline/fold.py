@@ -16,16 +16,17 @@ from pipeline.document import SCHEMA, alias_document, event_document, internal_d
 from pipeline.envelope import CHANGED, DEPTH_SHIFT, INTERNAL, TRANSIENT, Answer
 from pipeline.hot import Held, Hot
 from pipeline.identity import Kind
+from pipeline.limits import MAX_IDS
 from pipeline.mapping.table import EventType
 from pipeline.operations import FieldError
 from pipeline.record import Alias, Effect, EventIn, Json, Payload, Record
-from pipeline.resolve import Elsewhere, Here, Unknown, follow, resolve
+from pipeline.resolve import MAX_HOPS, CircularAlias, Elsewhere, Here, Unknown, follow, resolve
 
 #: Workflow runs that may cause one another in a chain.
 MAX_DEPTH_OF_CAUSATION = 8
 
-#: Ids kept with a profile; clients choose them.
-MAX_IDS = 1_000
+#: A profile that is larger takes up nothing more: each event that changes it writes it whole.
+MAX_PROFILE_BYTES = 1_000_000
 
 #: Source of events that Rayfold makes itself.
 OWN_SOURCE = "@rayfold"
@@ -77,13 +78,22 @@ class Fold:
     def _place(self) -> tuple[int, int]:
         return self.partition, self._partitions
 
+    def missing_events(self, record: Record) -> Missing:
+        """The same for `reject`."""
+        if not isinstance(record, Payload):
+            return Missing()
+        hot = self.hot
+        return Missing(
+            events=frozenset(
+                event.id
+                for event in record.events
+                if event.message is not None and not hot.knows(event.id) and event.id not in self._asked
+            )
+        )
+
     def _missing_for_payload(self, payload: Payload) -> Missing:
         hot = self.hot
-        events = frozenset(
-            event.id
-            for event in payload.events
-            if event.message is not None and not hot.knows(event.id) and event.id not in self._asked
-        )
+        events = self.missing_events(payload).events
         if payload.profile_less:
             return Missing(events=events)
         decision = resolve(payload, hot, *self._place)
@@ -118,7 +128,7 @@ class Fold:
         fresh, repeated = self._fresh(record.events)
         batch.totals.duplicate += len(repeated)
         batch.totals.rejected += len(fresh)
-        self.hot.remember((event.id for event in fresh), batch.sequence)
+        self._remember(fresh, batch)
         for event in fresh:
             batch.receipt(event.id, {**_receipt(event, record, "rejected"), "reason": reason})
         self._answer(record, None, [], record.events, batch)
@@ -134,9 +144,9 @@ class Fold:
         if not fresh:
             self._answer_repeat(payload, batch)
             return
-        self.hot.remember((event.id for event in fresh), batch.sequence)
         if payload.profile_less:
-            self._events(payload, fresh, None, None, 0, catalog, batch)
+            self._remember(fresh, batch)
+            self._events(payload, fresh, None, None, 0, None, catalog, batch)
             self._answer(payload, None, fresh, repeated, batch)
             return
         decision = resolve(payload, self.hot, *self._place)
@@ -144,14 +154,20 @@ class Fold:
         if decision.alias is not None:
             self._write_alias(*decision.alias, payload.received_ms, batch)
         if isinstance(decision, Elsewhere):
+            # not remembered here: a chain of aliases may lead back, and only where it is stored a repeat is known
             totals.forwarded += len(fresh)
-            forwarded = msgspec.structs.replace(payload, target=decision.profile, events=fresh)
+            hops = _hop(payload.hops)
+            forwarded = msgspec.structs.replace(payload, target=decision.profile, hops=hops, events=fresh)
             batch.send(decision.profile, len(fresh), forwarded)
             if payload.task:
                 batch.answer(Answer(task=payload.task, forwarded_to=decision.profile))
             return
+        self._remember(fresh, batch)
         self._here(payload, fresh, decision.profile, catalog, batch)
         self._answer(payload, decision.profile, fresh, repeated, batch)
+
+    def _remember(self, events: list[EventIn], batch: Batch) -> None:
+        self.hot.remember((event.id for event in events), batch.sequence)
 
     def _fresh(self, events: list[EventIn]) -> tuple[list[EventIn], list[EventIn]]:
         fresh: list[EventIn] = []
@@ -188,19 +204,21 @@ class Fold:
                 session.body = new_session(payload, id, now)
                 visit.begin(body, payload.context, now)
                 flags = CHANGED
-                self._link(payload, id, batch)
+                if profile.version:
+                    self._link(payload, id, batch)
             visit.touch(session.body, now)
             batch.session(session_id, session)
             session_body = session.body
-        for other in payload.ids if payload.profile is None else (payload.profile, *payload.ids):
-            if other not in body["ids"] and len(body["ids"]) < MAX_IDS:
-                body["ids"].append(other)
-                flags = CHANGED
-        self._events(payload, events, body, session_body, flags, catalog, batch)
+        if _add_ids(body["ids"], payload):
+            flags = CHANGED
+        self._events(payload, events, body, session_body, flags, _full(profile), catalog, batch)
         body["metadata"]["time"]["update"] = instant.to_text(now)
 
     def _link(self, payload: Payload, profile: str, batch: Batch) -> None:
-        """Tell the session's own partition whose it is, so that the session alone finds the profile."""
+        """Tell the session's own partition whose it is, so that the session alone finds the profile.
+
+        Only of a profile that lives: what lives never becomes an alias, so aliases form no circle.
+        """
         if payload.artificial:
             return
         minted = identity.mint(Kind.SESSION, payload.session)
@@ -214,10 +232,14 @@ class Fold:
         profile: Json | None,
         session: Json | None,
         flags: int,
+        full: FieldError | None,
         catalog: Catalog,
         batch: Batch,
     ) -> None:
-        """Map every event, then freeze the profile once for those that somebody asks for."""
+        """Map every event, then freeze the profile once for those that somebody asks for.
+
+        `full`: why the profile takes up nothing more.
+        """
         id = None if profile is None else str(profile["id"])
         documents = []
         watched = False
@@ -225,9 +247,11 @@ class Fold:
             document = event_document(event, payload, id)
             mapping = self._table.get(event.type)
             if mapping is not None:
-                errors = mapping.fold(event.properties, document, profile)
+                errors = mapping.fold(event.properties, document, None if full else profile)
                 if mapping.changes_profile:
                     flags |= CHANGED
+                    if full:
+                        errors = [*errors, full]
                 if errors:
                     document["errors"] = [{"field": error.path, "reason": error.reason} for error in errors]
             watched = watched or catalog.watches(payload.source, event.type)
@@ -262,7 +286,7 @@ class Fold:
         found = follow(effect.profile, self.hot, *self._place)
         assert not isinstance(found, Unknown), "missing() was not empty"
         if isinstance(found, Elsewhere):
-            batch.send(found.profile, 0, msgspec.structs.replace(effect, profile=found.profile))
+            batch.send(found.profile, 0, msgspec.structs.replace(effect, profile=found.profile, hops=_hop(effect.hops)))
             return
         held = self.hot.get(found.profile)
         assert held is not None
@@ -276,7 +300,8 @@ class Fold:
         assert body is not None
         batch.profile(found.profile, held)
         flags = INTERNAL | CHANGED | effect.depth << DEPTH_SHIFT
-        errors: list[FieldError] = operations.apply(body, effect.operations)
+        full = _full(held)
+        errors: list[FieldError] = [full] if full else operations.apply(body, effect.operations)
         properties: Json = {"workflow": effect.workflow, "run": effect.run, "cause": effect.cause}
         properties["operations"] = effect.operations
         document = internal_document(effect.id, "profile-changed", effect, found.profile, properties)
@@ -288,7 +313,7 @@ class Fold:
             emitted = internal_document(id, type, effect, found.profile, given)
             mapping = self._table.get(type)
             if mapping is not None:
-                mapping.fold(given, emitted, body)
+                mapping.fold(given, emitted, None if full else body)
             own.append((emitted, effect.source))
         body["metadata"]["time"]["update"] = instant.to_text(effect.received_ms)
         batch.totals.internal += len(own)
@@ -322,6 +347,31 @@ class Fold:
             decision = resolve(payload, self.hot, *self._place)
             profile = decision.profile
         self._answer(payload, profile, [], payload.events, batch)
+
+
+def _full(held: Held) -> FieldError | None:
+    if held.encoded_bytes <= MAX_PROFILE_BYTES:
+        return None
+    return FieldError("profile", f"has {held.encoded_bytes} bytes; nothing more is added beyond {MAX_PROFILE_BYTES}")
+
+
+def _hop(hops: int) -> int:
+    """One more. Raises `CircularAlias` when no honest chain of aliases is that long."""
+    if hops >= MAX_HOPS:
+        raise CircularAlias(f"forwarded by {hops} partitions: aliases lead in a circle")
+    return hops + 1
+
+
+def _add_ids(ids: list[str], payload: Payload) -> bool:
+    """Keep the names a client uses for the profile; says whether there was a new one."""
+    given = payload.ids if payload.profile is None else [payload.profile, *payload.ids]
+    before = len(ids)
+    for other in given:
+        if len(ids) >= MAX_IDS:
+            break
+        if other not in ids:
+            ids.append(other)
+    return len(ids) > before
 
 
 def _receipt(event: EventIn, payload: Payload, outcome: str) -> dict[str, Any]:

@@ -36,6 +36,11 @@ class Held:
         self.size = size
         self.sequence = sequence  #: of the envelope that changed it last; 0: as loaded
 
+    @property
+    def encoded_bytes(self) -> int:
+        """As it was loaded or written last; little for one that is new."""
+        return self.size // _MEMORY_FACTOR
+
 
 class Hot:
     """The state of one owned partition."""

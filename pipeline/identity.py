@@ -42,10 +42,13 @@ def _format(route: str, kind: Kind, digest: str) -> str:
 
 
 def mint(kind: Kind, value: str) -> str:
-    """The id that stands for `value`; the same on every machine, for ever. A minted id is never minted again."""
+    """The id that stands for `value`; the same on every machine, for ever. A minted profile is never minted again.
+
+    Ids of events and documents are no profiles: given as one, they are minted like any other text.
+    """
     known = minted_kind(value)
-    if known is not None and kind in (known, Kind.PROFILE):
-        return value
+    if known is kind or (kind is Kind.PROFILE and known is Kind.SESSION):
+        return value  # a profile made by a session is named by the session's id
     digest = blake2b(_text(value), digest_size=10, person=b"rayfold-%d" % kind).hexdigest()
     return _format(_route(value), kind, digest)
 

@@ -15,7 +15,7 @@ from pipeline.catalog import Catalog
 from pipeline.definition import Source
 from pipeline.errors import Malformed, SourceRefused, TooLarge
 from pipeline.identity import Kind
-from pipeline.limits import Limits, check_id, check_value, replace_nul
+from pipeline.limits import MAX_IDS, Limits, check_id, check_value, replace_nul
 from pipeline.record import EventIn, Json, Payload
 from pipeline.shape import fault
 
@@ -145,7 +145,7 @@ def judge(catalog: Catalog, source_id: str, kind: str) -> Source:
 def _events(
     given: _Tracker, source: Source, caller: Caller, field: str, key: str, new_id: Callable[[], str]
 ) -> list[EventIn]:
-    own_ids = any(event.id for event in given.events)
+    own_ids = any(event.id is not None for event in given.events)
     events = []
     for index, event in enumerate(given.events):
         at = f"{field}events[{index}]"
@@ -154,7 +154,7 @@ def _events(
             raise Malformed(f"an event type has 1 to {_MAX_TYPE_LENGTH} characters", f"{at}.type")
         check_value(event.properties, f"{at}.properties", _EVENT_DEPTH)
         check_value(event.context, f"{at}.context", _EVENT_DEPTH)
-        message = check_id(event.id, f"{at}.id") if event.id else None
+        message = check_id(event.id, f"{at}.id") if event.id is not None else None
         if message is None and key and not own_ids:
             message = f"{key}:{index}"
         time = event.time and (event.time.create or event.time.insert)
@@ -170,6 +170,14 @@ def _events(
             )
         )
     return events
+
+
+def _ids(profile: _Profile | None, field: str) -> list[str]:
+    if profile is None:
+        return []
+    if len(profile.ids) > MAX_IDS:
+        raise Malformed(f"has {len(profile.ids)} ids; a profile keeps {MAX_IDS}", f"{field}profile.ids")
+    return [check_id(one, f"{field}profile.ids[{index}]") for index, one in enumerate(profile.ids)]
 
 
 def _flag(options: Json, name: str) -> bool:
@@ -227,9 +235,7 @@ def accept(
         properties=given.properties,
         headers={name: caller.headers[name] for name in KEPT_HEADERS if name in caller.headers},
         ip=caller.ip,
-        ids=[check_id(one, f"{field}profile.ids[{i}]") for i, one in enumerate(given.profile.ids)]
-        if given.profile
-        else [],
+        ids=_ids(given.profile, field),
         profile_insert_ms=_insert_ms(given.profile.metadata, f"{field}profile.metadata", caller.now_ms)
         if given.profile
         else None,
@@ -242,8 +248,8 @@ def accept(
         task=task if caller.wait else "",
     )
     record = envelope.encode(payload)
-    if len(record) > limits.event:
-        _check_event_sizes(events, limits, field)
+    if len(record) > limits.event or len(record) * len(events) > limits.body:
+        _check_sizes(payload, limits, field)
     answered = None
     if not profile_less and payload.save_profile:
         answered = identity.mint(Kind.PROFILE, profile) if profile else identity.mint(Kind.SESSION, session)
@@ -264,11 +270,23 @@ def _artificial_session(source: str, message: str | None, new_id: Callable[[], s
     return identity.event_id(source, f"session of {message}") if message else new_id()
 
 
-def _check_event_sizes(events: Sequence[EventIn], limits: Limits, field: str) -> None:
-    for index, event in enumerate(events):
-        size = len(envelope.encode(event))
+def _check_sizes(payload: Payload, limits: Limits, field: str) -> None:
+    """Each event is stored with the payload's context and headers: one large context must not become a thousand."""
+    shared = len(envelope.encode((payload.context, payload.headers)))
+    whole = 0
+    for index, event in enumerate(payload.events):
+        size = len(envelope.encode(event)) + shared
+        whole += size
         if size > limits.event:
-            raise TooLarge(f"{field}events[{index}] has {size} bytes; at most {limits.event} are accepted for an event")
+            raise TooLarge(
+                f"{field}events[{index}] has {size} bytes with its payload's context; "
+                f"at most {limits.event} are accepted for an event"
+            )
+    if whole > limits.body:
+        raise TooLarge(
+            f"{field}context is part of each of {len(payload.events)} events, {whole} bytes in all; "
+            f"at most {limits.body} are accepted: send less context or fewer events"
+        )
 
 
 def response(accepted: Accepted, events: Sequence[str] = ()) -> dict[str, Any] | None:

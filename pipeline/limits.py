@@ -12,6 +12,9 @@ MAX_DEPTH = 20
 #: Bytes of an id in UTF-8.
 MAX_ID_BYTES = 512
 
+#: Ids kept with a profile; clients choose them.
+MAX_IDS = 1_000
+
 #: Numbers of 10^309 and more are no doubles: no store could compare them.
 MAX_EXPONENT = 308
 

@@ -37,6 +37,7 @@ class Payload(msgspec.Struct, tag="payload", tag_field="k", omit_defaults=True, 
     static: bool = False  #: the source's profile ids live at once
     profile: str | None = None  #: as the client gave it
     target: str | None = None  #: forwarded: the minted id to apply it to
+    hops: int = 0  #: partitions it was forwarded by
     session: str
     artificial: bool = False  #: the client named no session
     profile_less: bool = False
@@ -76,6 +77,7 @@ class Effect(msgspec.Struct, tag="effect", tag_field="k", omit_defaults=True, kw
     source: str
     session: str | None = None
     channel: str = ""
+    hops: int = 0  #: partitions it was forwarded by
     operations: list[list[Any]] = []
     emitted: list[tuple[str, Json]] = []
 

@@ -41,16 +41,27 @@ class Unknown(NamedTuple):
 Decision = Here | Elsewhere | Unknown
 
 
+#: Aliases in a row within one partition, and partitions one record may be forwarded by. Each merge of a profile adds one.
+MAX_HOPS = 1_000
+
+
+class CircularAlias(Exception):
+    """Aliases that lead nowhere: the record has to be set aside."""
+
+
 def follow(id: str, hot: Hot, partition: int, partitions: int) -> Decision:
-    """One alias after the other as far as they lie in this partition."""
-    while identity.partition(id, partitions) == partition:
+    """One alias after the other as far as they lie in this partition. Raises `CircularAlias`."""
+    start = id
+    for _ in range(MAX_HOPS):
+        if identity.partition(id, partitions) != partition:
+            return Elsewhere(id)
         held = hot.get(id)
         if held is None:
             return Unknown(id)
         if held.body is None or "merged_into" not in held.body:
             return Here(id)
         id = held.body["merged_into"]
-    return Elsewhere(id)
+    raise CircularAlias(f"the aliases of profile {start} lead in a circle")
 
 
 def starting_id(payload: Payload) -> str:

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from pipeline import identity, intake
-from pipeline.errors import SourceRefused
+from pipeline.errors import Malformed, SourceRefused, TooLarge
 from pipeline.identity import Kind, mint
 from pipeline.limits import Limits
 from tests.pipeline.tracker import GOOD, NOW, but, event, nested, one, read, take
@@ -14,7 +14,29 @@ from tests.pipeline.tracker import GOOD, NOW, but, event, nested, one, read, tak
 
 def test_a_payload_of_small_events_may_be_larger_than_one_event_may() -> None:
     given = but(events=[{"type": "x", "properties": {"a": "x" * 300}}] * 10)
-    assert take(json.dumps(given).encode(), Limits(event=400))[0].events == 10
+    assert take(json.dumps(given).encode(), Limits(event=500))[0].events == 10
+
+
+def test_a_large_context_is_not_multiplied_by_the_events_it_goes_with() -> None:
+    given = but(context={"page": {"title": "x" * 5_000}}, events=[{"type": "x"}] * 100)
+    assert take(json.dumps(given).encode(), Limits(body=1_000_000))[0].events == 100
+    with pytest.raises(TooLarge, match="context is part of each of 100 events"):
+        take(json.dumps(given).encode(), Limits(body=400_000))
+    with pytest.raises(TooLarge, match="with its payload's context"):
+        take(json.dumps(given).encode(), Limits(event=5_000))
+
+
+def test_an_empty_message_id_is_refused_and_not_taken_for_none() -> None:
+    with pytest.raises(Malformed, match="must not be empty") as caught:
+        take(json.dumps(but(events=[{"type": "x", "id": ""}])).encode())
+    assert caught.value.field == "events[0].id"
+
+
+def test_a_profile_has_a_bounded_number_of_ids() -> None:
+    given = but(profile={"id": "p", "ids": [f"i-{n}" for n in range(1_001)]})
+    with pytest.raises(Malformed, match="1001 ids") as caught:
+        take(json.dumps(given).encode())
+    assert caught.value.field == "profile.ids"
 
 
 def test_everything_that_was_given_is_in_the_record() -> None:

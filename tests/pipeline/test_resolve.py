@@ -5,6 +5,7 @@ import pytest
 from pipeline import identity
 from pipeline.identity import Kind, mint
 from pipeline.record import Alias
+from pipeline.resolve import CircularAlias
 from tests.pipeline.world import NOW, PARTITIONS, World, agrees, elsewhere, near, payload
 
 
@@ -64,7 +65,7 @@ def test_an_unknown_id_with_a_session_becomes_an_alias_of_it_once_and_for_all(fa
     assert world.profile(mint(Kind.PROFILE, "X"))["interests"]["n"] == 3
     assert world.totals["duplicate"] == 1
     agrees(world, 3)
-    assert any(a != b for a, b in world.hops) is far or not far
+    assert any(a != b for a, b in world.hops) or not far
 
 
 def test_an_unknown_id_of_session_kind_lives_itself() -> None:
@@ -85,6 +86,56 @@ def test_a_session_of_a_living_profile_stays_it_when_another_profile_uses_it() -
     assert world.profile(mint(Kind.PROFILE, "X"))["interests"]["n"] == 2
     parts = [b for _, b in world.saved.values() if b["id"] == "S"]
     assert sorted(part["profile"]["id"] for part in parts) == sorted(world.living())
+    agrees(world, 3)
+
+
+@pytest.mark.parametrize("remembers", [False, True])
+def test_a_chain_of_aliases_may_lead_back_to_where_it_began(remembers: bool) -> None:
+    world = World(remembers=remembers)
+    session = elsewhere("X", "S")
+    home = next(y for n in range(99) if near(y := f"Y{n}", "X"))
+    world.send(payload(1, profile=home))
+    world.send(payload(2, profile=home, session=session))  # the session belongs to it
+    world.hops.clear()
+    world.send(payload(3, profile="X", session=session))
+    x, s = (identity.partition(value, PARTITIONS) for value in ("X", session))
+    assert world.hops == [(x, s), (s, x)]
+    assert world.profile(mint(Kind.PROFILE, "X"))["interests"]["n"] == 3
+    world.send(payload(3, profile="X", session=session))
+    assert world.totals["duplicate"] == 1
+    agrees(world, 3)
+
+
+def test_a_session_is_not_linked_to_a_profile_that_does_not_live() -> None:
+    world = World(remembers=True)
+    one, other = mint(Kind.SESSION, "s-1"), mint(Kind.SESSION, "s-2")
+    world.send(payload(1, profile=other, session="s-1", save_profile=False))
+    world.send(payload(2, profile=one, session="s-2", save_profile=False))
+    for number, session in enumerate(("s-1", "s-2"), 3):
+        world.send(payload(number, session=session))
+    assert world.living() == sorted((one, other))
+    agrees(world, 4)
+
+
+@pytest.mark.parametrize("far", [False, True])
+def test_a_circle_of_aliases_is_noticed(far: bool) -> None:
+    world = World(remembers=True)
+    other = elsewhere("X", "Y") if far else next(y for n in range(99) if near(y := f"Y{n}", "X"))
+    ids = [mint(Kind.PROFILE, name) for name in ("X", other)]
+    for id, to in (ids, reversed(ids)):
+        world.deliver(identity.partition(id, PARTITIONS), Alias(id=id, to=to, received_ms=NOW))
+    with pytest.raises(CircularAlias):
+        world.send(payload(1, profile="X"))
+
+
+def test_an_id_of_a_session_document_is_no_profile() -> None:
+    world = World(remembers=True)
+    document = identity.session_document_id("S", mint(Kind.SESSION, "S"))
+    world.send(payload(1, session="S"))
+    world.send(payload(2, profile=document))
+    world.send(payload(3, session="S"))
+    assert world.living() == sorted((mint(Kind.SESSION, "S"), mint(Kind.PROFILE, document)))
+    assert mint(Kind.PROFILE, document) != document
     agrees(world, 3)
 
 

@@ -24,7 +24,9 @@ TABLE = load_table()
 class World:
     """All partitions over one dictionary of saved documents; every record is an envelope of its own."""
 
-    def __init__(self, catalog: Catalog | None = None) -> None:
+    def __init__(self, catalog: Catalog | None = None, *, remembers: bool = False) -> None:
+        """`remembers`: each partition keeps its memory; else everything has to be found again in what was saved."""
+        self._hots = [Hot(Limits()) for _ in range(PARTITIONS)] if remembers else None
         self.saved: dict[str, tuple[int, dict[str, Any]]] = {}
         self.events: dict[str, dict[str, Any]] = {}
         self.hops: list[tuple[int, int]] = []
@@ -49,8 +51,7 @@ class World:
 
     def apply(self, partition: int, record: Record, api: bool) -> Processed:
         """Fold one record at one partition, and save what comes of it."""
-        # a fresh memory each time: everything has to be found again in what was saved
-        hot = Hot(Limits())
+        hot = self._hots[partition] if self._hots else Hot(Limits())
         fold = Fold(partition, PARTITIONS, hot, TABLE)
         while missing := fold.missing(record):
             for id in (*missing.profiles, *missing.sessions):
@@ -73,7 +74,17 @@ class World:
 
     @property
     def totals(self) -> dict[str, int]:
-        names = ("accepted", "taken", "stored", "duplicate", "not_stored", "forwarded", "internal", "refused")
+        names = (
+            "accepted",
+            "taken",
+            "stored",
+            "duplicate",
+            "not_stored",
+            "forwarded",
+            "internal",
+            "refused",
+            "rejected",
+        )
         return {name: sum(getattr(one, name) for one in self._totals) for name in names}
 
     def profile(self, id: str) -> dict[str, Any]:
