@@ -4,27 +4,35 @@
 envelope totals, positions and documents; `in_flight` is counted from headers between positions, never derived.
 """
 
-from collections.abc import AsyncIterator, Callable
-from datetime import datetime
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import NamedTuple
 
 import msgspec
 
 from pipeline import envelope, identity
-from pipeline.catalog import Catalog
 from pipeline.delivery import Selection
-from pipeline.envelope import CollectedHeader, Processed, Runs, Totals
+from pipeline.envelope import CollectedHeader, Outgoing, Processed, Runs, Through, Totals
 from pipeline.log.port import BEGINNING, Log, Message, Position
 from pipeline.progress import load as load_progress
-from pipeline.secrets import unresolved
 from pipeline.stores.documents import Documents, Query
-from pipeline.workflow.flow import Tools
+from pipeline.topics import (
+    COLLECTED,
+    PROCESSED,
+    RUNS,
+    STORE_GROUP,
+    WORKFLOW_GROUP,
+    collector_outbox,
+    destination_group,
+    executor_outbox,
+)
 from pipeline.workflow_plan import Plan
 
 _READ_BYTES = 4_000_000
 
 
 class Reader(msgspec.Struct, kw_only=True):
-    """What is due to a destination or to the workflows: ``due = delivered + dead + in_flight``."""
+    """What is due to a destination: ``due = delivered + dead + in_flight``."""
 
     due: int = 0
     delivered: int = 0
@@ -33,6 +41,8 @@ class Reader(msgspec.Struct, kw_only=True):
 
 
 class Executed(msgspec.Struct, kw_only=True):
+    """Workflow runs: ``due = run + dead + in_flight``."""
+
     due: int = 0
     run: int = 0
     dead: int = 0
@@ -40,7 +50,7 @@ class Executed(msgspec.Struct, kw_only=True):
 
 
 class Account(msgspec.Struct, kw_only=True):
-    """Client events, but for `internal`."""
+    """Client events, but for `internal` and what is said to be something else."""
 
     accepted: int = 0
     stored: int = 0
@@ -49,20 +59,23 @@ class Account(msgspec.Struct, kw_only=True):
     not_stored: int = 0
     dead: int = 0
     in_flight: int = 0
-    internal: int = 0
+    internal: int = 0  #: events made by Rayfold itself
     erased: int = 0
-    refused_effects: int = 0
+    refused_effects: int = 0  #: commands refused: too deep a chain of causes, or no such profile
     forwarded: int = 0
     taken: int = 0
     forwards_in_flight: int = 0
+    commands_in_flight: int = 0  #: effects and aliases on their way to their partition
+    unsaved_envelopes: int = 0  #: of `processed`, not yet in the document store
     destinations: dict[str, Reader] = {}
     workflows: Executed = msgspec.field(default_factory=Executed)
     balanced: bool = False
     quiet: bool = False  #: nothing is under way anywhere
     verified: bool | None = None  #: the documents were counted too, and agree
     documents: dict[str, int] = {}  #: as counted
+    differences: list[str] = []  #: between the documents and what the envelopes say
 
-    def close(self) -> "Account":
+    def close(self) -> None:
         """Draw the line: says whether both sides agree."""
         outcomes = self.stored + self.duplicate + self.rejected + self.not_stored + self.dead + self.in_flight
         self.balanced = (
@@ -72,43 +85,102 @@ class Account(msgspec.Struct, kw_only=True):
             and self.workflows.due == self.workflows.run + self.workflows.dead + self.workflows.in_flight
         )
         self.quiet = not (
-            self.in_flight or self.workflows.in_flight or any(one.in_flight for one in self.destinations.values())
+            self.in_flight
+            or self.commands_in_flight
+            or self.unsaved_envelopes
+            or self.workflows.in_flight
+            or any(one.in_flight for one in self.destinations.values())
         )
-        return self
 
 
-async def take(
-    log: Log, documents: Documents, catalog: Catalog, now: Callable[[], datetime], *, verify: bool = False
-) -> Account:
-    """Draw up the account once; on a system under load the partitions are read one after the other."""
+class Askers(NamedTuple):
+    """Who asks for events, compiled by the definitions of one revision."""
+
+    destinations: Mapping[str, Selection]
+    plan: Plan
+
+
+class _Newest(NamedTuple):
+    """The newest envelope of one partition of `processed`."""
+
+    position: Position = BEGINNING
+    processed: Processed | None = None
+
+    @property
+    def sequence(self) -> int:
+        return self.processed.sequence if self.processed else 0
+
+    @property
+    def through(self) -> Through:
+        return self.processed.through if self.processed else Through()
+
+    @property
+    def heard(self) -> Mapping[str, tuple[int, int]]:
+        return self.processed.heard if self.processed else {}
+
+    @property
+    def totals(self) -> Totals:
+        return self.processed.totals if self.processed else Totals()
+
+
+async def take(log: Log, documents: Documents, askers: Askers, *, verify: bool = False) -> Account:
+    """Draw up the account once; also of a system under load, whose partitions go on meanwhile."""
     account = Account()
-    unsent = _Unsent(log.partitions)
-    newest: list[Processed | None] = []
-    ends: list[Position] = []
-    for partition in range(log.partitions):
-        saved = await log.committed("processed", partition, "store")
-        last = await log.last("processed", partition)
-        last_processed: Processed | None = envelope.decode_processed(last.data) if last is not None else None
-        newest.append(last_processed)
-        ends.append(last.position if last is not None else BEGINNING)
-        if last is not None and last_processed is not None:
-            await _processed(log, partition, saved, last, last_processed, account)
-        await _collected(log, partition, last_processed, account, unsent)
-    unsent.count(newest, account)
+    saved = [await log.committed(PROCESSED, partition, STORE_GROUP) for partition in range(log.partitions)]
+    newest = await _cut(log)
+    at_saved = [await _totals_at(log, partition, position) for partition, position in enumerate(saved)]
+    ways = _Ways(newest)
+    for partition, one in enumerate(newest):
+        _add_totals(account, one.totals)
+        account.stored += at_saved[partition].stored
+        async for message in between(log, PROCESSED, partition, saved[partition], one.position):
+            account.in_flight += envelope.decode_processed_header(message.data).stored
+            account.unsaved_envelopes += 1
+        await _collected(log, partition, one, ways, account)
+        if one.processed is not None:
+            ways.sent(collector_outbox(partition), one.sequence, one.processed.out)
+    await _workflows(log, askers.plan, newest, ways, account)
+    await _destinations(log, documents, askers.destinations, newest, account)
+    account.forwards_in_flight, account.commands_in_flight = ways.events, ways.commands
+    account.in_flight += ways.events
     account.dead = await documents.count("event", Query(equals={"refused": True}))
     account.stored -= account.dead
-    await _destinations(log, documents, catalog, now, ends, account)
-    await _workflows(log, catalog, now, ends, account)
     account.close()
     if verify:
-        await _verify(documents, account)
+        await _verify(log, documents, at_saved, account)
     return account
 
 
-async def _processed(
-    log: Log, partition: int, saved: Position, last: Message, newest: Processed, account: Account
-) -> None:
-    totals = newest.totals
+async def _cut(log: Log) -> list[_Newest]:
+    """The newest envelope of every partition, none of which has heard what its sender has not written here yet."""
+    newest = [await _newest(log, partition) for partition in range(log.partitions)]
+    while True:
+        behind = [
+            sender
+            for sender in range(log.partitions)
+            if any(one.heard.get(collector_outbox(sender), (0, 0))[0] > newest[sender].sequence for one in newest)
+        ]
+        if not behind:
+            return newest
+        for sender in behind:
+            newest[sender] = await _newest(log, sender)
+
+
+async def _newest(log: Log, partition: int) -> _Newest:
+    last = await log.last(PROCESSED, partition)
+    return _Newest() if last is None else _Newest(last.position, envelope.decode_processed(last.data))
+
+
+async def _totals_at(log: Log, partition: int, position: Position) -> Totals:
+    """As of the envelope there."""
+    if position == BEGINNING:
+        return Totals()
+    (message, *_) = await log.read(PROCESSED, partition, position, 1, inclusive=True)
+    totals: Totals = envelope.decode_processed_header(message.data).totals
+    return totals
+
+
+def _add_totals(account: Account, totals: Totals) -> None:
     account.accepted += totals.accepted
     account.duplicate += totals.duplicate
     account.rejected += totals.rejected
@@ -117,106 +189,94 @@ async def _processed(
     account.refused_effects += totals.refused
     account.forwarded += totals.forwarded
     account.taken += totals.taken
-    at_saved = Totals()
-    if saved != BEGINNING:
-        (message, *_) = await log.read("processed", partition, saved, 1, inclusive=True)
-        at_saved = envelope.decode_processed_header(message.data).totals
-    account.stored += at_saved.stored
-    async for message in between(log, "processed", partition, saved, last.position):
-        account.in_flight += envelope.decode_processed_header(message.data).stored
 
 
-async def _collected(log: Log, partition: int, newest: Processed | None, account: Account, unsent: "_Unsent") -> None:
+class _Ways:
+    """Records on their way from an outbox to the partition they are for: written there or not, but not yet heard."""
+
+    def __init__(self, newest: list[_Newest]) -> None:
+        self._newest = newest
+        self._counted: set[tuple[str, int, int]] = set()
+        self.events = 0
+        self.commands = 0
+
+    def sent(self, sender: str, sequence: int, out: list[Outgoing]) -> None:
+        """What the newest envelope of a sender holds: it may not have left."""
+        for place, item in enumerate(out):
+            self._add(identity.partition(item.key, len(self._newest)), (sender, sequence, place), item.count)
+
+    def arrived(self, partition: int, origin: tuple[str, int, int], count: int) -> None:
+        """A record found in the input of this partition, beyond what its owner is through with."""
+        own = [number for number in range(len(self._newest)) if collector_outbox(number) == origin[0]]
+        if own and origin[1] > self._newest[own[0]].sequence:
+            return  # sent after the moment the account is of
+        self._add(partition, origin, count)
+
+    def _add(self, partition: int, origin: tuple[str, int, int], count: int) -> None:
+        sender, *slot = origin
+        if tuple(slot) <= self._newest[partition].heard.get(sender, (-1, -1)) or origin in self._counted:
+            return
+        self._counted.add(origin)
+        self.events += count
+        self.commands += not count
+
+
+async def _collected(log: Log, partition: int, newest: _Newest, ways: _Ways, account: Account) -> None:
     """What lies in the input beyond the newest envelope's `through`."""
-    through = newest.through if newest is not None else envelope.Through()
-    heard = newest.heard if newest is not None else {}
-    unsent.heard[partition] = heard
-    end = await log.last("collected", partition)
+    through = newest.through
+    end = await log.last(COLLECTED, partition)
     if end is None:
         return
-    async for message in between(log, "collected", partition, through.position, end.position, inclusive=True):
+    async for message in between(log, COLLECTED, partition, through.position, end.position, inclusive=True):
         header: CollectedHeader = envelope.decode_collected_header(message.data)
         first = through.index + 1 if message.position == through.position else 0
         for index in range(first, len(header.counts)):
             count = header.counts[index]
-            origin = header.origins[index] if header.origins else None
-            if origin is None:
+            if header.origins:
+                ways.arrived(partition, header.origins[index], count)
+            else:
                 account.accepted += count
                 account.in_flight += count
-            elif (origin.sequence, origin.place) > heard.get(origin.sender, (-1, -1)):
-                if origin not in unsent.seen:
-                    account.in_flight += count
-                    account.forwards_in_flight += count
-                unsent.seen.add(origin)
-
-
-class _Unsent:
-    """Forwarded payloads of a newest envelope that have not reached their partition yet."""
-
-    def __init__(self, partitions: int) -> None:
-        self.heard: list[dict[str, tuple[int, int]]] = [{} for _ in range(partitions)]
-        self.seen: set[tuple[str, int, int]] = set()
-
-    def count(self, newest: list[Processed | None], account: Account) -> None:
-        for partition, processed in enumerate(newest):
-            if processed is None:
-                continue
-            sender = f"collector:{partition}"
-            for index, item in enumerate(processed.out):
-                slot = (processed.sequence, index)
-                target = identity.partition(item.key, len(newest))
-                arrived = slot <= self.heard[target].get(sender, (-1, -1)) or (sender, *slot) in self.seen
-                if item.count and not arrived:
-                    account.in_flight += item.count
-                    account.forwards_in_flight += item.count
 
 
 async def _destinations(
-    log: Log,
-    documents: Documents,
-    catalog: Catalog,
-    now: Callable[[], datetime],
-    ends: list[Position],
-    account: Account,
+    log: Log, documents: Documents, selections: Mapping[str, Selection], newest: list[_Newest], account: Account
 ) -> None:
-    for id, destination in catalog.destinations.items():
+    for id, selection in selections.items():
         reader = account.destinations[id] = Reader()
-        selection = Selection(destination, now)
-        group = f"dest.{id}"
-        for partition, end in enumerate(ends):
+        group = destination_group(id)
+        for partition, one in enumerate(newest):
             progress = await load_progress(documents, group, partition)
             reader.due += progress.due
             reader.delivered += progress.delivered
             reader.dead += progress.dead
-            after = max(progress.position, await log.committed("processed", partition, group))
-            if not destination.enabled:
+            if not selection.destination.enabled:
                 continue
-            async for message in between(log, "processed", partition, after, end):
+            after = max(progress.position, await log.committed(PROCESSED, partition, group))
+            async for message in between(log, PROCESSED, partition, after, one.position):
                 if selection.wants(envelope.decode_processed_header(message.data).pairs):
                     due = len(selection.due(envelope.decode_processed(message.data)))
                     reader.due += due
                     reader.in_flight += due
 
 
-async def _workflows(
-    log: Log, catalog: Catalog, now: Callable[[], datetime], ends: list[Position], account: Account
-) -> None:
+async def _workflows(log: Log, plan: Plan, newest: list[_Newest], ways: _Ways, account: Account) -> None:
     workflows = account.workflows
-    on = "workflow" in await log.groups("processed")
-    plan = Plan(catalog, Tools(now, unresolved))
-    for partition, end in enumerate(ends):
-        last = await log.last("runs", partition)
+    on = WORKFLOW_GROUP in await log.groups(PROCESSED)
+    for partition, one in enumerate(newest):
+        last = await log.last(RUNS, partition)
         after = BEGINNING
         if last is not None:
             runs: Runs = envelope.decode_runs(last.data)
             workflows.due += runs.totals.due
             workflows.run += runs.totals.run
             workflows.dead += runs.totals.dead
+            ways.sent(executor_outbox(partition), runs.sequence, runs.out)
             after = runs.through.position
         if not on:
             continue
-        after = max(after, await log.committed("processed", partition, "workflow"))
-        async for message in between(log, "processed", partition, after, end):
+        after = max(after, await log.committed(PROCESSED, partition, WORKFLOW_GROUP))
+        async for message in between(log, PROCESSED, partition, after, one.position):
             if plan.wants(envelope.decode_processed_header(message.data).pairs):
                 processed: Processed = envelope.decode_processed(message.data)
                 due = sum(len(plan.due(entry)) for entry in processed.events)
@@ -224,18 +284,48 @@ async def _workflows(
                 workflows.in_flight += due
 
 
-async def _verify(documents: Documents, account: Account) -> None:
-    """Count the documents: they must agree with what the envelopes say."""
+async def _verify(log: Log, documents: Documents, at_saved: list[Totals], account: Account) -> None:
+    """Count the documents. Each count lies between what was surely saved before and what can have been saved after."""
+    least, least_runs = _summed(at_saved), account.workflows.run + account.workflows.dead
+    events = await documents.count("event", Query(equals={"client": True}))
+    internal = await documents.count("event", Query(equals={"client": False}))
+    refused = await documents.count("event", Query(equals={"refused": True}))
+    receipts = await documents.count("receipt", Query())
+    runs = await documents.count("run", Query())
+    most = _summed([(await _newest(log, partition)).totals for partition in range(log.partitions)])
+    most_runs = sum([await _runs_of(log, partition) for partition in range(log.partitions)])
     account.documents = {
-        "events": await documents.count("event", Query(equals={"client": True})),
-        "internal": await documents.count("event", Query(equals={"client": False})),
-        "receipts": await documents.count("receipt", Query()),
-        "refused": account.dead,
-    }
-    account.verified = (
-        account.documents["events"] == account.stored
-        and account.documents["receipts"] == account.not_stored + account.rejected
-    )
+        "events": events, "internal": internal, "refused": refused, "receipts": receipts, "runs": runs,
+    }  # fmt: skip
+    for name, found, low, high in (
+        ("event documents", events + internal + refused, least.stored + least.internal, most.stored + most.internal),
+        ("client events", events, least.stored - refused, most.stored),
+        ("receipts", receipts, least.not_stored + least.rejected, most.not_stored + most.rejected),
+        ("run records", runs, least_runs, most_runs),
+    ):
+        if found < low:
+            account.differences.append(f"{low - found:,} {name} are missing")
+        elif found > high:
+            account.differences.append(f"{found - high:,} {name} more than there can be")
+    for id, reader in account.destinations.items():
+        letters = account.documents[f"dead letters of {id}"] = await documents.count(
+            "dead", Query(equals={"destination": id})
+        )
+        if letters < reader.dead:  # more there may be: a delivery can be made after all once it was given up
+            account.differences.append(f"{reader.dead - letters:,} dead letters of {id} are missing")
+    account.verified = not account.differences
+
+
+async def _runs_of(log: Log, partition: int) -> int:
+    last = await log.last(RUNS, partition)
+    if last is None:
+        return 0
+    totals = envelope.decode_runs_header(last.data).totals
+    return int(totals.run + totals.dead)
+
+
+def _summed(all_totals: list[Totals]) -> Totals:
+    return Totals(**{name: sum(getattr(one, name) for one in all_totals) for name in Totals.__struct_fields__})
 
 
 async def between(
@@ -253,3 +343,4 @@ async def between(
             after = message.position
         if not messages:
             return
+        await asyncio.sleep(0)  # an adapter may answer without waiting: let others have their turn

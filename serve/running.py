@@ -8,11 +8,15 @@ import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from pipeline import account, instant
-from pipeline.account import Account
+from pipeline import account, instant, topics
+from pipeline.account import Account, Askers
 from pipeline.definitions_watch import DefinitionsWatch
+from pipeline.delivery import Selection
 from pipeline.errors import LogUnavailable
 from pipeline.ports import Ports
+from pipeline.secrets import unresolved
+from pipeline.workflow.flow import Tools
+from pipeline.workflow_plan import Plan
 from serve import exposition
 from serve.errors import json_response
 
@@ -52,6 +56,7 @@ class Running:
         self._stages = stages
         self._facts = facts
         self._wanted = wanted
+        self._askers: Askers | None = None
 
     async def status(self) -> dict[str, Any]:
         """Per stage: workers wanted and alive, partitions, counters, backlog, lag, last error, restarts.
@@ -78,7 +83,7 @@ class Running:
         records, seconds = 0, 0.0
         try:
             for group in await self._ports.log.groups(stage.topic):
-                if group in stage.groups or any(one.endswith(".") and group.startswith(one) for one in stage.groups):
+                if topics.belongs(group, stage.groups):
                     backlog = await self._ports.log.backlog(stage.topic, group)
                     records += backlog.records
                     seconds = max(seconds, backlog.seconds)
@@ -89,13 +94,19 @@ class Running:
     async def account(self, *, verify: bool) -> Account:
         """The account; drawn up anew a few times while something is on its way between partitions."""
         for _ in range(_TRIES):
-            taken = await account.take(
-                self._ports.log, self._ports.documents, self._watch.catalog, self._now, verify=verify
-            )
+            taken = await account.take(self._ports.log, self._ports.documents, self._asking(), verify=verify)
             if taken.balanced and taken.verified is not False:
                 break
             await self._ports.clock.sleep(_PAUSE_S)
         return taken
+
+    def _asking(self) -> Askers:
+        """Compiled once a revision: a long condition takes a while."""
+        catalog = self._watch.catalog
+        if self._askers is None or self._askers.plan.revision != catalog.revision:
+            destinations = {id: Selection(one, self._now) for id, one in catalog.destinations.items()}
+            self._askers = Askers(destinations, Plan(catalog, Tools(self._now, unresolved)))
+        return self._askers
 
     def _now(self) -> datetime:
         return instant.to_datetime(self._ports.clock.now_ms())
@@ -114,6 +125,7 @@ def _summed(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "wanted": len(rows),
         "partitions": sorted({partition for row in rows for partition in row["partitions"]}),
         **{name: sum(row[name] for row in rows) for name in ("received", "handled", "failed", "dead")},
+        "paused": {id: why for row in rows for id, why in row.get("paused", {}).items()},
         "last_error": newest["last_error"] if newest else "",
         "last_error_time": instant.to_text(newest["last_error_ms"]) if newest else None,
         "workers": [{**_worker(row), "partitions": row["partitions"]} for row in rows],

@@ -46,8 +46,7 @@ def as_text(found: dict[str, Any]) -> str:
 def _disagreement(found: dict[str, Any]) -> str:
     if not found["balanced"]:
         return "rayfold: the account does not balance: run `rayfold doctor`, and keep the data folder as it is"
-    missing = found["stored"] - found["documents"]["events"]
     return (
-        f"rayfold: the documents do not agree with the account: {missing:+,} event documents are missing; "
-        "something else has written to the store, or lost what it had confirmed"
+        f"rayfold: the documents do not agree with the account: {', '.join(found['differences'])}; "
+        "something else has written to the store, or it lost what it had confirmed"
     )
