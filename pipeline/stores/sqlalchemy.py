@@ -1,8 +1,8 @@
 """The definitions database on SQLAlchemy: SQLite here, MySQL or MariaDB by another URL."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
 
 from sqlalchemy import Table, delete, select, text, update
 from sqlalchemy.dialects import mysql, sqlite
@@ -14,6 +14,8 @@ from pipeline.errors import DefinitionsUnavailable, Misconfigured, NotFound, Unk
 from pipeline.stores.definitions import Changes, Definition, Heartbeat
 from pipeline.stores.definitions_tables import REVISION, Tables
 from pipeline.stores.engine import open_engine
+
+T = TypeVar("T")
 
 #: Format of definition bodies.
 SCHEMA = 1
@@ -30,6 +32,7 @@ class SqlDefinitions:
         self._tables = tables
         self._clock = clock
         self._one_at_a_time = asyncio.Lock()
+        self._under_way: set[asyncio.Task[Any]] = set()
 
     @classmethod
     async def open(cls, url: str, clock: Clock, prefix: str = "") -> "SqlDefinitions":
@@ -56,7 +59,22 @@ class SqlDefinitions:
                 "run `rayfold migrate`, or upgrade Rayfold if the database is newer"
             )
 
+    async def _whole(self, transaction: Coroutine[Any, Any, T]) -> T:
+        """To its end though the caller is cancelled: a transaction left open would lock everybody out."""
+        task = asyncio.create_task(transaction)
+        self._under_way.add(task)
+        task.add_done_callback(self._forget)
+        return await asyncio.shield(task)
+
+    def _forget(self, task: "asyncio.Task[Any]") -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waits is told by the task; if nobody does any more, it is no news
+
     async def put(self, kind: str, id: str, body: bytes) -> int:
+        return await self._whole(self._put(kind, id, body))
+
+    async def _put(self, kind: str, id: str, body: bytes) -> int:
         async with _translated(), self._one_at_a_time, self._engine.begin() as connection:
             revision = await self._next_revision(connection)
             row = {"kind": kind, "id": id, "revision": revision, "deleted": False, "schema": SCHEMA, "body": body}
@@ -64,6 +82,9 @@ class SqlDefinitions:
             return revision
 
     async def delete(self, kind: str, id: str) -> int:
+        return await self._whole(self._delete(kind, id))
+
+    async def _delete(self, kind: str, id: str) -> int:
         table = self._tables.definition
         async with _translated(), self._one_at_a_time, self._engine.begin() as connection:
             revision = await self._next_revision(connection)
@@ -100,6 +121,9 @@ class SqlDefinitions:
         return Changes(found[-1].revision if found else since, found)
 
     async def beat(self, heartbeat: Heartbeat) -> None:
+        await self._whole(self._beat(heartbeat))
+
+    async def _beat(self, heartbeat: Heartbeat) -> None:
         table = self._tables.heartbeat
         async with _translated(), self._one_at_a_time, self._engine.begin() as connection:
             await connection.execute(_upsert(connection, table, heartbeat._asdict(), ("worker",)))
@@ -112,6 +136,9 @@ class SqlDefinitions:
         return [Heartbeat(row[0], row[1], row[2], bytes(row[3])) for row in rows]
 
     async def _read(self, statement: Any) -> Sequence[Any]:
+        return await self._whole(self._rows(statement))
+
+    async def _rows(self, statement: Any) -> Sequence[Any]:
         async with (
             _translated(),
             self._one_at_a_time,
@@ -120,6 +147,7 @@ class SqlDefinitions:
             return (await connection.execute(statement)).fetchall()
 
     async def close(self) -> None:
+        await asyncio.gather(*self._under_way, return_exceptions=True)
         await self._engine.dispose()
 
 
