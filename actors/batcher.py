@@ -1,29 +1,22 @@
 """The batcher: saves what `processed` holds into the document store, in batches, and commits after success."""
 
-import logging
 from collections.abc import Sequence
 
 from actors.counters import Counters
 from actors.heed import Heed
+from actors.persist import persist
 from pipeline import envelope
 from pipeline.clock import Clock
 from pipeline.envelope import TRANSIENT, Processed
-from pipeline.errors import StoreUnavailable
 from pipeline.log.port import Log, Message, Position
 from pipeline.stores.documents import Document, Documents, Kind, Saved
-
-_log = logging.getLogger(__name__)
-
-TOPIC = "processed"
-GROUP = "store"
+from pipeline.topics import PROCESSED, STORE_GROUP
 
 #: A batch is saved when it holds this many documents or bytes, or when its first envelope has waited this long.
 _MAX_DOCUMENTS = 2_000
 _READ_BYTES = 1_500_000
 _LINGER_S = 0.015
 
-_FIRST_PAUSE_S = 0.1
-_LONGEST_PAUSE_S = 10.0
 _IDLE_WAIT_S = 1.0
 
 
@@ -44,7 +37,7 @@ class Batcher:
 
     async def run(self) -> None:
         """Until `stop`."""
-        membership = await self._log.join(TOPIC, GROUP, self._worker)
+        membership = await self._log.join(PROCESSED, STORE_GROUP, self._worker)
         try:
             while not self._stopping:
                 self.counters.alive()
@@ -55,7 +48,7 @@ class Batcher:
                 for partition in sorted(self.held):
                     if partition not in self._heeds:
                         await membership.restart(partition)
-                        at = await self._log.committed(TOPIC, partition, GROUP)
+                        at = await self._log.committed(PROCESSED, partition, STORE_GROUP)
                         self._heeds[partition] = await Heed.after(self._log, partition, at)
                     taken += await membership.read(partition, _READ_BYTES)
                 if not taken:
@@ -86,25 +79,13 @@ class Batcher:
             await self._save(waiting[start : start + _MAX_DOCUMENTS])
 
     async def _save(self, documents: Sequence[Document]) -> None:
-        """Until the store has taken them; nothing else is pulled meanwhile."""
-        pause = _FIRST_PAUSE_S
-        while True:
-            try:
-                outcomes = await self._documents.save(documents)
-                for document, outcome in zip(documents, outcomes, strict=True):
-                    if outcome.result is Saved.REFUSED:
-                        await self._documents.save_refused(document, outcome.reason)
-                        self.counters.dead += 1
-                        self.counters.error(f"{document.kind} {document.id} refused by the store: {outcome.reason}")
-                self.counters.handled += sum(1 for document in documents if document.kind == "event")
-                return
-            except StoreUnavailable as error:
-                if pause == _FIRST_PAUSE_S:
-                    _log.warning("saving waits: %s", error)
-                self.counters.error(str(error))
-                self.counters.alive()
-                await self._clock.sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE_S)
+        outcomes = await persist(self._documents, documents, self._clock, self.counters, self.counters.alive)
+        for document, outcome in zip(documents, outcomes, strict=True):
+            if outcome.result is Saved.REFUSED:
+                await self._documents.save_refused(document, outcome.reason)
+                self.counters.dead += 1
+                self.counters.error(f"{document.kind} {document.id} refused by the store: {outcome.reason}")
+        self.counters.handled += sum(1 for document in documents if document.kind == "event")
 
 
 def _gather(processed: Processed, documents: dict[tuple[Kind, str], Document]) -> None:

@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from actors.counters import Counters
-from actors.owned import STORE_GROUP, Owned
+from actors.owned import Owned
 from actors.partitions import Partitions
 from pipeline import envelope
 from pipeline.batch import Batch
@@ -22,11 +23,10 @@ from pipeline.log.port import Log, Message, Position
 from pipeline.mapping.table import EventType
 from pipeline.record import Effect, Origin, Payload, Record
 from pipeline.stores.documents import Documents, Kind
+from pipeline.topics import COLLECTED, COLLECTOR_GROUP, PROCESSED, STORE_GROUP
 
 _log = logging.getLogger(__name__)
 
-TOPIC = "collected"
-GROUP = "collector"
 
 #: Input taken at a time; the state of the output is one envelope of about `_CUT_BYTES` or less.
 _READ_BYTES = 1_000_000
@@ -75,10 +75,10 @@ class Collector:
         self._table = table
         self._limits = limits
         self._checkpoint_ms = retention_ms // 2
-        self._partitions = Partitions(log, TOPIC, GROUP, worker, self._own, clock)
         #: Records that made the fold fail: (partition, position, place) → why.
         self._undigested: dict[tuple[int, Position, int], str] = {}
         self.counters = Counters(clock)
+        self._partitions = Partitions(log, COLLECTED, COLLECTOR_GROUP, worker, self._own, clock, self.counters)
 
     async def run(self) -> None:
         await self._partitions.run()
@@ -92,10 +92,10 @@ class Collector:
 
     async def _own(self, partition: int) -> None:
         partitions = self._partitions
-        owned = await Owned.open(self._log, partition, TOPIC, GROUP, self._limits)
+        owned = await Owned.open(self._log, partition, COLLECTED, COLLECTOR_GROUP, self._limits)
         fold = Fold(partition, self._log.partitions, owned.hot, self._table)
         while partitions.may_own(partition):
-            self.counters.alive()
+            partitions.alive(partition)
             generation = partitions.generation
             await self._relieve(owned, partition)
             messages = await partitions.membership.read(partition, _READ_BYTES)
@@ -109,11 +109,11 @@ class Collector:
     async def _relieve(self, owned: Owned, partition: int) -> None:
         """Forget what is stored; while too much is not, take nothing more."""
         hot = owned.hot
-        hot.evict(await self._log.committed("processed", partition, STORE_GROUP))
+        hot.evict(await self._log.committed(PROCESSED, partition, STORE_GROUP))
         while hot.full and self._partitions.may_own(partition):
-            self.counters.alive()
+            self._partitions.alive(partition)
             await self._clock.sleep(_PRESSURE_PAUSE_S)
-            hot.evict(await self._log.committed("processed", partition, STORE_GROUP))
+            hot.evict(await self._log.committed(PROCESSED, partition, STORE_GROUP))
 
     async def _handle(self, owned: Owned, fold: Fold, messages: Sequence[Message]) -> None:
         items = _items(owned, messages)
@@ -123,13 +123,13 @@ class Collector:
         revision = max((i.record.revision for i in items if isinstance(i.record, Payload | Effect)), default=0)
         catalog = await self._watch.at_least(revision, _REVISION_WAIT_S)
         fold.forget()
-        await self._prefetch(fold, [item.record for item in items])
+        await self._prefetch(fold, items)
         batch = _batch(owned)
         for item in items:
             if item.origin is not None and _is_heard(item.origin, batch):
                 batch.done(item.position, item.place)
                 continue
-            while missing := fold.missing(item.record):
+            while missing := self._missing(fold, item):
                 await self._load(fold, missing)
             self._apply(fold, item, catalog, batch)
             if item.origin is not None:
@@ -141,36 +141,50 @@ class Collector:
         if batch.records:
             await owned.publish(batch.finish(owned.hot, self._clock.now_ms(), catalog.revision))
         self.counters.handled += sum(item.events for item in items)
+        for item in items:  # durable: what was set aside is done with
+            self._undigested.pop(_slot(fold, item), None)
+
+    def _missing(self, fold: Fold, item: _Item) -> Missing:
+        if _slot(fold, item) in self._undigested:
+            return fold.missing_events(item.record)
+        with self._set_aside(fold, item):
+            return fold.missing(item.record)
 
     def _apply(self, fold: Fold, item: _Item, catalog: Catalog, batch: Batch) -> None:
-        """Fold one record in. One that cannot be digested must not stop its partition for ever.
-
-        What it left half done is dropped with the ownership; on the next pass it is rejected with its reason.
-        """
+        """Fold one record in, or reject it when it could not be digested before."""
         api = item.origin is None
-        reason = self._undigested.pop((fold.partition, item.position, item.place), None)
+        reason = self._undigested.get(_slot(fold, item))
         if reason is not None:
             self.counters.error(f"record {item.position.entry}/{item.place} of partition {fold.partition}: {reason}")
             fold.reject(item.record, api, reason, batch)
             return
-        try:
+        with self._set_aside(fold, item):
             fold.apply(item.record, api, catalog, batch)
+
+    @contextmanager
+    def _set_aside(self, fold: Fold, item: _Item) -> Iterator[None]:
+        """A record that cannot be digested must not stop its partition for ever.
+
+        What it left half done is dropped with the ownership; on the next pass it is rejected with its reason.
+        """
+        try:
+            yield
         except (Retry, Stop, MemoryError):
             raise
         except Exception as error:  # whatever it is: it is named, counted and kept with the event
             reason = f"{type(error).__name__}: {error}"
-            self._undigested[fold.partition, item.position, item.place] = reason
+            self._undigested[_slot(fold, item)] = reason
             _log.exception("partition %d cannot digest a record and sets it aside", fold.partition)
             raise Undigested(f"a record could not be folded and is set aside: {reason}") from error
 
-    async def _prefetch(self, fold: Fold, records: Sequence[Record]) -> None:
+    async def _prefetch(self, fold: Fold, items: Sequence[_Item]) -> None:
         """Ask for everything the batch is likely to need in few questions; what they reveal needs another."""
-        while True:
-            wanted = [fold.missing(record) for record in records]
-            union = Missing(*(frozenset().union(*parts) for parts in zip(*wanted, strict=True)))
-            if not union:
-                return
-            await self._load(fold, union)
+        while items:
+            wanted = [(item, self._missing(fold, item)) for item in items]
+            items = [item for item, missing in wanted if missing]
+            if items:
+                union = Missing(*(frozenset().union(*parts) for parts in zip(*(m for _, m in wanted), strict=True)))
+                await self._load(fold, union)
 
     async def _load(self, fold: Fold, missing: Missing) -> None:
         """Ask the store until it answers: a failed look-up is no answer."""
@@ -183,7 +197,7 @@ class Collector:
                 )
             except StoreUnavailable as error:
                 self.counters.error(str(error))
-                self.counters.alive()
+                self._partitions.alive(fold.partition)
                 await self._clock.sleep(_STORE_PAUSE_S)
                 continue
             fold.asked(missing.events, known)
@@ -207,6 +221,10 @@ class Collector:
         now = self._clock.now_ms()
         if owned.sequence and now - owned.last_ms > self._checkpoint_ms:
             await owned.publish(_batch(owned).finish(owned.hot, now, self._watch.catalog.revision))
+
+
+def _slot(fold: Fold, item: _Item) -> tuple[int, Position, int]:
+    return fold.partition, item.position, item.place
 
 
 async def _nothing() -> frozenset[str]:

@@ -1,11 +1,12 @@
 """Brings one batch of requests to one destination: in order per profile, until each is delivered or dead."""
 
-import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from actors.chains import in_chains
 from actors.counters import Counters
+from actors.persist import persist
 from pipeline import envelope, instant
 from pipeline.clock import Clock
 from pipeline.delivery import (
@@ -13,32 +14,39 @@ from pipeline.delivery import (
     FIRST_PAUSE_S,
     LONGEST_PAUSE_S,
     MAX_AGE_MS,
+    Outlet,
     Request,
     Verdict,
     dead_letter,
     judge,
     retry_after_s,
+    send,
 )
 from pipeline.envelope import Entry
 from pipeline.http.port import Http, HttpFailure
+from pipeline.scope import Scope
 from pipeline.stores.documents import Document, Documents
 
 _log = logging.getLogger(__name__)
+
+#: How often a pause looks whether it is still wanted.
+_LOOK_S = 0.25
 
 #: Requests under way at once to one destination from one partition.
 _CONCURRENCY = 16
 
 
 class Due(NamedTuple):
-    """One delivery to make."""
+    """One delivery to make; its request is rendered when its turn has come."""
 
-    request: Request
+    outlet: Outlet
     entry: Entry
+    scope: Scope
     since_ms: int  #: when its event was processed
 
 
 class Deliverer:
-    """`random` gives numbers in [0, 1) for the jitter; `active` says whether to go on trying."""
+    """`random` gives numbers in [0, 1) for the jitter; `active` says whether to go on with requests of this outlet."""
 
     def __init__(
         self,
@@ -48,7 +56,8 @@ class Deliverer:
         clock: Clock,
         random: Callable[[], float],
         counters: Counters,
-        active: Callable[[], bool],
+        active: Callable[[Outlet], bool],
+        alive: Callable[[], None],
     ) -> None:
         self._destination = destination
         self._http = http
@@ -57,67 +66,61 @@ class Deliverer:
         self._random = random
         self._counters = counters
         self._active = active
+        self._alive = alive
         self.dead = 0
-        self.alarm = ""  #: why the destination is paused
 
     async def deliver(self, due: Sequence[Due]) -> bool:
         """Returns True when all are delivered or dead, False when `active` ended it: then some may have been sent."""
-        chains: dict[str, list[Due]] = {}
-        for one in due:
-            chains.setdefault(one.request.profile, []).append(one)
-        queue = iter(chains.values())
-        workers = [self._work(queue) for _ in range(min(_CONCURRENCY, len(chains)))]
-        return all(await asyncio.gather(*workers))
-
-    async def _work(self, queue: Iterator[list[Due]]) -> bool:
-        for chain in queue:
-            for one in chain:
-                if not await self._one(one):
-                    return False
-        return True
+        return await in_chains(due, _profile_of, self._one, _CONCURRENCY)
 
     async def _one(self, due: Due) -> bool:
+        request = due.outlet.request(due.entry, due.scope)
         pause = FIRST_PAUSE_S
-        while self._active():
-            self._counters.alive()
+        while self._active(due.outlet):
+            self._alive()
             wait = 0.0
             try:
-                response = await self._http.send(*due.request[1:6])
+                response = await send(self._http, request)
             except HttpFailure as failure:
                 verdict, reason = Verdict.AGAIN, str(failure)
             else:
                 verdict = judge(response)
                 if verdict is Verdict.DELIVERED:
                     self._counters.handled += 1
-                    self.alarm = ""
+                    self._counters.paused.pop(self._destination, None)
                     return True
                 reason = f"HTTP {response.status}: {response.body[:200].decode(errors='replace')}"
                 wait = retry_after_s(response, self._clock.now_ms())
             self._counters.error(f"destination {self._destination}: {reason}")
             if verdict is Verdict.DEAD or self._clock.now_ms() - due.since_ms > MAX_AGE_MS:
-                await self._bury(due, reason)
+                await self._bury(request, due.entry, reason)
                 return True
             if verdict is Verdict.ALARM:
-                if not self.alarm:
+                if self._destination not in self._counters.paused:
                     _log.error(
                         "destination %s paused, check its address and credentials: %s", self._destination, reason
                     )
-                self.alarm = reason
+                self._counters.paused[self._destination] = reason
                 wait = max(wait, ALARM_PAUSE_S)
-            await self._pause(max(wait, pause * (0.5 + self._random() / 2)))
+            await self._pause(due.outlet, max(wait, pause * (0.5 + self._random() / 2)))
             pause = min(pause * 2, LONGEST_PAUSE_S)
         return False
 
-    async def _pause(self, seconds: float) -> None:
+    async def _pause(self, outlet: Outlet, seconds: float) -> None:
         """In steps, so that a stop or a changed definition is noticed."""
         end = self._clock.monotonic() + seconds
-        while self._active() and (left := end - self._clock.monotonic()) > 0:
-            await self._clock.sleep(min(left, 0.25))
-            self._counters.alive()
+        while self._active(outlet) and (left := end - self._clock.monotonic()) > 0:
+            await self._clock.sleep(min(left, _LOOK_S))
+            self._alive()
 
-    async def _bury(self, due: Due, reason: str) -> None:
+    async def _bury(self, request: Request, entry: Entry, reason: str) -> None:
         now = instant.to_text(self._clock.now_ms())
-        body = dead_letter(due.request, self._destination, due.entry, reason, now)
-        await self._documents.save([Document("dead", due.request.id, 1, envelope.encode(body))])
+        body = dead_letter(request, self._destination, entry, reason, now)
+        letter = Document("dead", request.id, 1, envelope.encode(body))
+        await persist(self._documents, [letter], self._clock, self._counters, self._alive)
         self.dead += 1
         self._counters.dead += 1
+
+
+def _profile_of(due: Due) -> str:
+    return due.entry.profile or due.entry.id

@@ -1,38 +1,37 @@
 """The executor: runs workflows on processed events; their effects go back to `collected` as commands."""
 
-import asyncio
 import logging
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 
 from actors import outbox
+from actors.chains import in_chains
 from actors.counters import Counters
 from actors.heed import Heed
 from actors.partitions import Partitions
+from actors.persist import persist
 from pipeline import envelope, instant
 from pipeline.clock import Clock
 from pipeline.definition import Rule
 from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.envelope import Entry, Outgoing, Processed, Runs, RunTotals, Stored, Through
-from pipeline.errors import Reject, Retry, Stop, StoreUnavailable
+from pipeline.errors import Reject, Retry, Stop
 from pipeline.http.port import Http, HttpFailure
 from pipeline.log.port import Log, Message, Writer
-from pipeline.scope import Scope, scope_of
+from pipeline.scope import Scope, Scopes
 from pipeline.secrets import SecretBox
 from pipeline.stores.documents import Document, Documents
+from pipeline.topics import PROCESSED, RUNS, WORKFLOW_GROUP, executor_outbox
 from pipeline.workflow.flow import Flow, HttpCall, HttpResult, Run, Tools
 from pipeline.workflow_plan import Plan, effect_of, record_of, run_id
 
 _log = logging.getLogger(__name__)
 
-TOPIC = "processed"
-GROUP = "workflow"
-RUNS = "runs"
 
 _READ_BYTES = 300_000
 _IDLE_WAIT_S = 1.0
-_STORE_PAUSE_S = 0.5
 _REVISION_WAIT_S = 5.0
 
 #: Runs under way at once in one partition; runs of one profile follow one another.
@@ -84,8 +83,8 @@ class Executor:
         self._clock = clock
         self._secrets = secrets
         self._plan: Plan | None = None
-        self._partitions = Partitions(log, TOPIC, GROUP, worker, self._own, clock)
         self.counters = Counters(clock)
+        self._partitions = Partitions(log, PROCESSED, WORKFLOW_GROUP, worker, self._own, clock, self.counters)
 
     @property
     def held(self) -> frozenset[int]:
@@ -108,24 +107,19 @@ class Executor:
         return owned
 
     async def _finish(self, partition: int, runs: Runs) -> None:
-        await outbox.send(self._log, f"executor:{partition}", runs.sequence, runs.out)
+        await outbox.send(self._log, executor_outbox(partition), runs.sequence, runs.out)
         documents = [Document("run", one.id, 1, bytes(one.body)) for one in runs.runs]
-        while documents:
-            try:
-                await self._documents.save(documents)
-                return
-            except StoreUnavailable as error:
-                self.counters.error(str(error))
-                self.counters.alive()
-                await self._clock.sleep(_STORE_PAUSE_S)
+        if documents:
+            alive = partial(self._partitions.alive, partition)
+            await persist(self._documents, documents, self._clock, self.counters, alive)
 
     async def _own(self, partition: int) -> None:
         partitions = self._partitions
         owned = await self._open(partition)
-        committed = await self._log.committed(TOPIC, partition, GROUP)
+        committed = await self._log.committed(PROCESSED, partition, WORKFLOW_GROUP)
         heed = await Heed.after(self._log, partition, max(committed, owned.through.position))
         while partitions.may_own(partition):
-            self.counters.alive()
+            partitions.alive(partition)
             generation = partitions.generation
             messages = await partitions.membership.read(partition, _READ_BYTES)
             if not messages:
@@ -142,17 +136,15 @@ class Executor:
             header = envelope.decode_processed_header(message.data)
             if not heed.take(header):
                 continue
+            await self._watch.reach(header.revision, _REVISION_WAIT_S)
             plan = self._planned()
             if plan.wants(header.pairs):
                 processed: Processed = envelope.decode_processed(message.data)
-                if plan.revision < processed.revision:
-                    await self._watch.at_least(processed.revision, _REVISION_WAIT_S)
-                    plan = self._planned()
                 jobs += _jobs(plan, processed)
         if not jobs:
             return
         self.counters.received += len(jobs)
-        await self._run_all(jobs)
+        await in_chains(jobs, _profile_of, partial(self._do, partition), _CONCURRENCY)
         await self._publish(partition, owned, jobs, Through(messages[-1].position, 0))
         self.counters.handled += len(jobs)
 
@@ -166,27 +158,18 @@ class Executor:
                 raise Retry(f"the workflows of revision {catalog.revision} cannot be used: {error}") from error
         return self._plan
 
-    async def _run_all(self, jobs: Sequence[_Job]) -> None:
-        chains: dict[str, list[_Job]] = {}
-        for job in jobs:
-            chains.setdefault(job.entry.profile or job.entry.id, []).append(job)
-        queue = iter(chains.values())
+    async def _do(self, partition: int, job: _Job) -> bool:
+        job.run = await self._run(partition, job)
+        return True
 
-        async def work() -> None:
-            for chain in queue:
-                for job in chain:
-                    job.run = await self._run(job)
-
-        await asyncio.gather(*(work() for _ in range(min(_CONCURRENCY, len(chains)))))
-
-    async def _run(self, job: _Job) -> Run:
+    async def _run(self, partition: int, job: _Job) -> Run:
         """Drive one run; its HTTP calls may be made again after a crash, under the same Idempotency-Key."""
         steps = job.flow.run(job.scope, job.id)
         calls = 0
         try:
             call = next(steps)
             while True:
-                self.counters.alive()
+                self._partitions.alive(partition)
                 result = await self._call(call, f"{job.id}:{calls}")
                 calls += 1
                 call = steps.send(result)
@@ -236,11 +219,15 @@ class Executor:
         await self._finish(partition, runs)
 
 
+def _profile_of(job: _Job) -> str:
+    return job.entry.profile or job.entry.id
+
+
 def _jobs(plan: Plan, processed: Processed) -> list[_Job]:
     jobs = []
+    scopes = Scopes(processed)
     for entry in processed.events:
         for rule, flow in plan.due(entry):
-            jobs.append(
-                _Job(run_id(rule.workflow, entry.id), plan.revision, entry, scope_of(entry, processed), rule, flow)
-            )
+            id = run_id(rule.workflow, entry.id)
+            jobs.append(_Job(id, plan.revision, entry, scopes.of(entry), rule, flow))
     return jobs

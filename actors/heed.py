@@ -4,8 +4,7 @@ from pipeline import envelope
 from pipeline.envelope import Processed, ProcessedHeader
 from pipeline.errors import Disordered
 from pipeline.log.port import BEGINNING, Log, Position
-
-TOPIC = "processed"
+from pipeline.topics import PROCESSED
 
 
 class Heed:
@@ -22,7 +21,7 @@ class Heed:
         """For a reader that has done everything up to `position`: that envelope is read to know its sequence."""
         if position == BEGINNING:
             return cls(partition)
-        for message in await log.read(TOPIC, partition, position, 1, inclusive=True):
+        for message in await log.read(PROCESSED, partition, position, 1, inclusive=True):
             if message.position == position:
                 header = envelope.decode_processed_header(message.data)
                 return cls(partition, header.sequence, header.time_ms)

@@ -8,22 +8,22 @@ from actors.stage import Stage
 from pipeline import envelope
 from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.errors import DefinitionsUnavailable, LogUnavailable, Retry, StoreUnavailable
+from pipeline.http.port import LONGEST_TIMEOUT_S
 from pipeline.journal import Journal
 from pipeline.ports import Ports
 from pipeline.stores.definitions import Heartbeat
+from pipeline.topics import TOPICS
 
 _log = logging.getLogger(__name__)
 
 #: Every worker writes its heartbeat this often.
 BEAT_S = 2.0
 
-#: A stage whose loop has not gone round for this long is stuck. Waiting for a server goes round.
-_STUCK_S = 30.0
+#: A loop that has not gone round for this long is stuck. Waiting for a server goes round, but for one outbound call.
+_STUCK_S = LONGEST_TIMEOUT_S + 30.0
 
 _PAUSE_S = 1.0
 _TRIM_S = 60.0
-
-TOPICS = ("collected", "processed", "runs")
 
 
 class Host:
@@ -118,8 +118,8 @@ class Host:
         if self._failure is not None:
             raise RuntimeError(f"worker {self._worker} ended: {self._failure}") from self._failure
         for stage in self._stages:
-            quiet = self._ports.clock.monotonic() - stage.counters.moved
-            if stage.held and quiet > _STUCK_S and not self._stopping:
+            quiet = stage.counters.quiet_s
+            if quiet > _STUCK_S and not self._stopping:
                 raise RuntimeError(f"stage {stage.name} of worker {self._worker} has not moved for {quiet:.0f} s")
 
     async def _pause(self, seconds: float) -> None:
@@ -154,6 +154,7 @@ class Host:
             "handled": counters.handled,
             "failed": counters.failed,
             "dead": counters.dead,
+            "paused": counters.paused,
             "last_error": counters.last_error,
             "last_error_ms": counters.last_error_ms,
         }

@@ -8,8 +8,7 @@ from pipeline import envelope, identity
 from pipeline.envelope import Outgoing
 from pipeline.log.port import Log
 from pipeline.record import Origin
-
-TOPIC = "collected"
+from pipeline.topics import COLLECTED
 
 
 async def send(log: Log, sender: str, sequence: int, out: Sequence[Outgoing]) -> None:
@@ -28,4 +27,4 @@ async def send(log: Log, sender: str, sequence: int, out: Sequence[Outgoing]) ->
 async def _append(log: Log, partition: int, items: Sequence[tuple[Origin, Outgoing]]) -> None:
     counts = [item.count for _, item in items]
     data = envelope.collected([bytes(item.record) for _, item in items], counts, [origin for origin, _ in items])
-    await log.append(TOPIC, partition, data, max(sum(counts), len(items)))
+    await log.append(COLLECTED, partition, data, max(sum(counts), len(items)))

@@ -4,8 +4,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from actors.counters import Counters
 from pipeline.clock import Clock
-from pipeline.errors import Fenced, Retry
+from pipeline.errors import Fenced, Retry, Undigested
 from pipeline.log.port import Log, Membership
 
 _log = logging.getLogger(__name__)
@@ -25,7 +26,14 @@ class Partitions:
     """
 
     def __init__(
-        self, log: Log, topic: str, group: str, worker: str, own: Callable[[int], Awaitable[None]], clock: Clock
+        self,
+        log: Log,
+        topic: str,
+        group: str,
+        worker: str,
+        own: Callable[[int], Awaitable[None]],
+        clock: Clock,
+        counters: Counters,
     ) -> None:
         self._log = log
         self._topic = topic
@@ -33,15 +41,13 @@ class Partitions:
         self._worker = worker
         self._own = own
         self._clock = clock
+        self._counters = counters
         self._membership: Membership | None = None
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._generation = 0
         self._news = asyncio.Condition()
         self._stopping = False
         self._within_s = 0.0
-        self.last_error = ""
-        self.last_error_ms = 0
-        self.faults = 0  #: ownerships that ended in an error
 
     @property
     def membership(self) -> Membership:
@@ -74,8 +80,12 @@ class Partitions:
             except TimeoutError:
                 return
 
+    def alive(self, partition: int) -> None:
+        """The owner of this partition goes on: it is not stuck."""
+        self._counters.alive((self._group, partition))
+
     async def run(self) -> None:
-        """Until `stop`. Raises what a task raised that must not be tried again."""
+        """Until `stop`. Raises what a task raised that must not be tried again; `NotFound` when there is no such group."""
         self._membership = await self._log.join(self._topic, self._group, self._worker)
         try:
             while not self._stopping:
@@ -105,19 +115,22 @@ class Partitions:
 
     async def _keep(self, partition: int) -> None:
         pause = _FIRST_PAUSE_S
-        while self.may_own(partition):
-            started = self._clock.monotonic()
-            try:
-                await self.membership.restart(partition)
-                await self._own(partition)
-            except (Retry, Fenced) as error:
-                self.faults += 1
-                self.last_error, self.last_error_ms = str(error), self._clock.now_ms()
-                _log.warning("partition %d given up: %s", partition, error)
-                if self._clock.monotonic() - started > _LONGEST_PAUSE_S:
-                    pause = _FIRST_PAUSE_S
-                await self._clock.sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE_S)
+        try:
+            while self.may_own(partition):
+                started = self._clock.monotonic()
+                self.alive(partition)
+                try:
+                    await self.membership.restart(partition)
+                    await self._own(partition)
+                except (Retry, Fenced) as error:
+                    self._counters.error(f"partition {partition} of group {self._group} given up: {error}")
+                    _log.warning("partition %d of group %s given up: %s", partition, self._group, error)
+                    if isinstance(error, Undigested) or self._clock.monotonic() - started > _LONGEST_PAUSE_S:
+                        pause = _FIRST_PAUSE_S
+                    await self._clock.sleep(pause)
+                    pause = min(pause * 2, _LONGEST_PAUSE_S)
+        finally:
+            self._counters.ended((self._group, partition))
 
     async def _end(self) -> None:
         for task in self._tasks.values():

@@ -4,6 +4,15 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from cluster.settings import Settings
+from pipeline.topics import (
+    COLLECTED,
+    COLLECTOR_GROUP,
+    DESTINATION_GROUPS,
+    PROCESSED,
+    RUNS,
+    STORE_GROUP,
+    WORKFLOW_GROUP,
+)
 
 
 class StageRow(NamedTuple):
@@ -18,10 +27,10 @@ class StageRow(NamedTuple):
 
 
 STAGES: tuple[StageRow, ...] = (
-    StageRow("collector", "collected", ("collector",), ("processed", "collected"), 1, 4),
-    StageRow("batcher", "processed", ("store",), (), 1, 2),
-    StageRow("dispatcher", "processed", ("dest.",), (), 1, 4),
-    StageRow("executor", "processed", ("workflow",), ("runs", "collected"), 1, 4),
+    StageRow("collector", COLLECTED, (COLLECTOR_GROUP,), (PROCESSED, COLLECTED), 1, 4),
+    StageRow("batcher", PROCESSED, (STORE_GROUP,), (), 1, 2),
+    StageRow("dispatcher", PROCESSED, (DESTINATION_GROUPS,), (), 1, 4),
+    StageRow("executor", PROCESSED, (WORKFLOW_GROUP,), (RUNS, COLLECTED), 1, 4),
 )
 
 BY_NAME: Mapping[str, StageRow] = {row.name: row for row in STAGES}

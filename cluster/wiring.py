@@ -5,7 +5,9 @@ import random
 import uuid_utils
 
 from cluster.settings import Settings
+from pipeline import topics
 from pipeline.clock import SystemClock
+from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.http.aiohttp import AiohttpClient
 from pipeline.log.sqlite import SqliteLog
 from pipeline.ports import Ports
@@ -39,20 +41,37 @@ async def open_ports(settings: Settings) -> Ports:
 
 
 async def migrate(settings: Settings) -> None:
-    """Create or upgrade everything that is stored; safe to repeat."""
+    """Create or upgrade everything that is stored; safe to repeat, also while an installation runs on it."""
     from pipeline.stores.migrate import migrate as migrate_definitions  # Alembic takes 0.3 s to import
 
     await migrate_definitions(definitions_url(settings))
     log = await open_log(settings)
     try:
         # groups before the first append, so that nothing is published before somebody is due to read it
-        await log.create_group("collected", "collector", "start")
-        await log.create_group("processed", "store", "start")
-        if settings.workflow_enabled:
-            await log.create_group("processed", "workflow", "end")
-        else:
-            await log.drop_group("processed", "workflow")
+        await log.create_group(topics.COLLECTED, topics.COLLECTOR_GROUP, "start")
+        await log.create_group(topics.PROCESSED, topics.STORE_GROUP, "start")
     finally:
         await log.close()
     documents = await SqliteDocuments.open(settings.data / "documents.db", SystemClock())
     await documents.close()
+
+
+async def arrange(settings: Settings) -> None:
+    """What has to stand before the workers start and must not change while they run: groups by switch and definition."""
+    ports = await open_ports(settings)
+    try:
+        log = ports.log
+        if settings.workflow_enabled:
+            await log.create_group(topics.PROCESSED, topics.WORKFLOW_GROUP, "end")
+        else:
+            await log.drop_group(topics.PROCESSED, topics.WORKFLOW_GROUP)
+        watch = DefinitionsWatch(ports.definitions, ports.clock)
+        await watch.refresh()
+        wanted = {topics.destination_group(id) for id in watch.catalog.destinations}
+        for group in await log.groups(topics.PROCESSED):
+            if group.startswith(topics.DESTINATION_GROUPS) and group not in wanted:
+                await log.drop_group(topics.PROCESSED, group)  # of a change that was cut off half-way
+        for group in wanted:
+            await log.create_group(topics.PROCESSED, group, "end")
+    finally:
+        await ports.close()

@@ -49,6 +49,14 @@ class DefinitionsWatch:
             except TimeoutError:
                 continue
 
+    async def reach(self, revision: int, within_s: float) -> None:
+        """The same, but raises `DefinitionsUnavailable` when that revision is not reached in time."""
+        if self.catalog.revision < revision and (await self.at_least(revision, within_s)).revision < revision:
+            raise DefinitionsUnavailable(
+                f"events were judged by definitions of revision {revision}, but only {self.catalog.revision} could be "
+                f"read ({self.last_error or 'the database has no newer ones'}): what they are due to waits"
+            )
+
     async def at_least(self, revision: int, within_s: float) -> Catalog:
         """The catalog, once it has at least that revision; after `within_s` seconds as it is."""
         deadline = self._clock.monotonic() + within_s

@@ -10,9 +10,9 @@ from pipeline import envelope, identity
 from pipeline.definition import Destination
 from pipeline.document import SCHEMA
 from pipeline.envelope import CHANGED, Entry, Processed
-from pipeline.http.port import Response
+from pipeline.http.port import Http, Response
 from pipeline.reference import compile_template
-from pipeline.scope import Scope, scope_of
+from pipeline.scope import Scope, Scopes
 from pipeline.secrets import resolve
 from pipeline.tql import compile_condition
 
@@ -36,7 +36,6 @@ class Request(NamedTuple):
     headers: Mapping[str, str]
     body: bytes | None
     timeout_s: float
-    profile: str = ""  #: deliveries of one profile are made in order
 
 
 class Verdict(StrEnum):
@@ -70,9 +69,10 @@ class Selection:
     def due(self, processed: Processed) -> list[tuple[Entry, Scope]]:
         """The events of an envelope that are to be delivered, in order."""
         found = []
+        scopes = Scopes(processed)
         for entry in processed.events:
             if self._matches(entry):
-                scope = scope_of(entry, processed)
+                scope = scopes.of(entry)
                 if self._condition is None or self._condition(scope):
                     found.append((entry, scope))
         return found
@@ -95,14 +95,23 @@ class Outlet(Selection):
         whole = {"event": scope["event"], "profile": scope["profile"]}
         value: Any = whole if self._template is None else self._template(scope)
         body = None if settings.method == "GET" else envelope.encode(value)
-        request = self.call(delivery_id(self.destination.id, entry.id), body)
-        return request._replace(profile=entry.profile or entry.id)
+        return self.call(delivery_id(self.destination.id, entry.id), body)
+
+    def same_as(self, other: "Outlet") -> bool:
+        """Whether a request made by the other one is as good as one made by this."""
+        mine, theirs = (self.destination, self._url, self._headers), (other.destination, other._url, other._headers)
+        return self is other or mine == theirs
 
     def call(self, id: str, body: bytes | None) -> Request:
         """The call that brings this body."""
         settings = self.destination.settings
         headers = {**self._headers, "idempotency-key": id}
         return Request(id, settings.method, self._url, headers, body, settings.timeout)
+
+
+async def send(http: Http, request: Request) -> Response:
+    """Make the call. Raises `HttpFailure`."""
+    return await http.send(request.method, request.url, request.headers, request.body, request.timeout_s)
 
 
 def delivery_id(destination: str, event: str) -> str:

@@ -161,6 +161,7 @@ class ProcessedHeader(msgspec.Struct, kw_only=True):
     heard: dict[str, tuple[int, int]] = {}
     totals: Totals
     time_ms: int
+    revision: int = 0
     stored: int = 0
     pairs: list[tuple[str, str]] = []
     answers: list[Answer] = []

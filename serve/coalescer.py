@@ -1,15 +1,17 @@
 """Turns many requests into few appends: one in flight per partition, what arrives meanwhile is the next envelope."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from pipeline import envelope, identity
-from pipeline.errors import Retry
+from pipeline.errors import LogUnavailable, Retry
 from pipeline.intake import Accepted
 from pipeline.log.port import Log
+from pipeline.topics import COLLECTED
 
-TOPIC = "collected"
+_log = logging.getLogger(__name__)
 
 #: Bytes of records waiting for their append in this process; more is answered 429.
 MAX_PENDING_BYTES = 64_000_000
@@ -52,31 +54,34 @@ class Coalescer:
             self._pending[partition].append(_Pending(one.record, one.events, done))
             if self._senders[partition] is None:
                 self._senders[partition] = asyncio.create_task(self._send(partition), name=f"append to {partition}")
-        try:
-            if len(waiting) == 1:
-                await waiting[0]
-            else:
-                for failure in await asyncio.gather(*waiting, return_exceptions=True):
-                    if isinstance(failure, BaseException):
-                        raise failure
-        finally:
-            self._pending_bytes -= size
+        if len(waiting) == 1:
+            await waiting[0]
+            return
+        for failure in await asyncio.gather(*waiting, return_exceptions=True):
+            if isinstance(failure, BaseException):
+                raise failure
 
     async def _send(self, partition: int) -> None:
         queue = self._pending[partition]
         while queue:
             taken = _take(queue)
+            failure: Exception | None = None
             try:
                 data = envelope.collected([one.record for one in taken], [one.events for one in taken])
-                await self._log.append(TOPIC, partition, data, sum(one.events for one in taken))
+                await self._log.append(COLLECTED, partition, data, sum(one.events for one in taken))
             except Retry as error:
-                for one in taken:
-                    if not one.done.done():
-                        one.done.set_exception(error)
-            else:
-                for one in taken:
-                    if not one.done.done():
-                        one.done.set_result(None)
+                failure = error
+            except Exception as error:  # noqa: BLE001  (unforeseen: those who wait are told, those who come later are served)
+                _log.exception("an append to partition %d failed", partition)
+                failure = LogUnavailable(f"the append failed, its outcome is unknown ({type(error).__name__}: {error})")
+            for one in taken:
+                self._pending_bytes -= len(one.record)
+                if one.done.done():
+                    continue
+                if failure is None:
+                    one.done.set_result(None)
+                else:
+                    one.done.set_exception(failure)
         self._senders[partition] = None
 
 

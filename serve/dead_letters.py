@@ -6,7 +6,7 @@ from datetime import datetime
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from pipeline import envelope, instant
+from pipeline import delivery, envelope, instant
 from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.delivery import Outlet, Verdict, judge
 from pipeline.document import decode_document
@@ -47,7 +47,7 @@ def dead_letter_routes(ports: Ports, watch: DefinitionsWatch) -> APIRouter:
         text = body["body"]
         request = outlet.call(id, text.encode() if isinstance(text, str) else None)
         try:
-            response = await ports.http.send(*request[1:6])
+            response = await delivery.send(ports.http, request)
         except HttpFailure as failure:
             raise Conflict(f"not delivered: {failure}") from failure
         if judge(response) is not Verdict.DELIVERED:

@@ -17,20 +17,17 @@ from pipeline.reference import compile_template
 from pipeline.secrets import UNRESOLVED, unresolved
 from pipeline.workflow.flow import Tools, compile_workflow
 from serve.body import read_body
+from serve.changes import Changes
 from serve.errors import json_response
 
 _MAX_BODY_BYTES = 1_000_000
-
-
-def group_of(destination: str) -> str:
-    """The group on `processed` that reads for a destination."""
-    return f"dest.{destination}"
 
 
 def definitions_routes(ports: Ports) -> APIRouter:
     """Routes under the private API's root."""
     router = APIRouter(tags=["definitions"])
     kinds = "|".join(definition.KINDS)
+    changes = Changes(ports)
 
     def now() -> datetime:
         return instant.to_datetime(ports.clock.now_ms())
@@ -59,19 +56,14 @@ def definitions_routes(ports: Ports) -> APIRouter:
         _known(kind, kinds)
         body = with_id(await read_body(request, _MAX_BODY_BYTES), id)
         _check(definition.parse(kind, body), now)
-        if kind == "destinations":
-            # before the answer: exactly the events after it are due
-            await ports.log.create_group("processed", group_of(id), "end")
-        revision = await ports.definitions.put(kind, id, body)
+        revision = await changes.put(kind, id, body)
         return json_response({"id": id, "revision": revision})
 
     @router.delete("/{kind}/{id}")
     async def delete_definition(kind: str, id: str) -> Response:
         """Delete; a destination's cursor goes with it."""
         _known(kind, kinds)
-        revision = await ports.definitions.delete(kind, id)
-        if kind == "destinations":
-            await ports.log.drop_group("processed", group_of(id))
+        revision = await changes.delete(kind, id)
         return json_response({"id": id, "revision": revision})
 
     return router

@@ -1,16 +1,17 @@
 """For ``?wait=``: follows `processed` while somebody waits and hands each payload's outcome to its request."""
 
 import asyncio
+import logging
 from typing import NamedTuple
 
 from pipeline import envelope
 from pipeline.clock import Clock
 from pipeline.envelope import Answer, ProcessedHeader
-from pipeline.errors import LogUnavailable
+from pipeline.errors import Retry
 from pipeline.log.port import BEGINNING, Log, Position
+from pipeline.topics import PROCESSED, STORE_GROUP
 
-TOPIC = "processed"
-STORE_GROUP = "store"
+_log = logging.getLogger(__name__)
 
 _READ_BYTES = 1_000_000
 _LOOK_S = 0.2
@@ -36,7 +37,7 @@ class Outcomes:
         self._ready = asyncio.Event()
 
     async def expect(self, task: str) -> asyncio.Future[Outcome]:
-        """Call before the payload is appended; `forget` must follow."""
+        """Call before the payload is appended; `forget` must follow. Cancelled when outcomes cannot be followed any more."""
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiters[task] = future
         if self._tail is None:
@@ -51,30 +52,30 @@ class Outcomes:
 
     async def stored(self, outcome: Outcome) -> None:
         """Return once the batcher has saved everything up to the outcome."""
-        while await self._log.committed(TOPIC, outcome.partition, STORE_GROUP) < outcome.position:
+        while await self._log.committed(PROCESSED, outcome.partition, STORE_GROUP) < outcome.position:
             await self._clock.sleep(_PAUSE_S)
 
     async def _follow(self) -> None:
         try:
             positions: list[Position] = []
             for partition in range(self._log.partitions):
-                last = await self._log.last(TOPIC, partition)
+                last = await self._log.last(PROCESSED, partition)
                 positions.append(last.position if last is not None else BEGINNING)
             self._ready.set()
             while self._waiters:
                 for partition in range(self._log.partitions):
                     positions[partition] = await self._read(partition, positions[partition])
-                await self._log.wait(TOPIC, _LOOK_S)
-        except LogUnavailable as error:
+                await self._log.wait(PROCESSED, _LOOK_S)
+        except Retry as error:  # the payloads are safe all the same: those who wait are answered 202
+            _log.warning("outcomes cannot be followed: %s", error)
             for future in self._waiters.values():
-                if not future.done():
-                    future.set_exception(error)
+                future.cancel()
         finally:
             self._tail = None
             self._ready.set()
 
     async def _read(self, partition: int, position: Position) -> Position:
-        for message in await self._log.read(TOPIC, partition, position, _READ_BYTES):
+        for message in await self._log.read(PROCESSED, partition, position, _READ_BYTES):
             position = message.position
             header: ProcessedHeader = envelope.decode_processed_header(message.data)
             for answer in header.answers:

@@ -10,14 +10,14 @@ from fastapi.responses import Response
 from pipeline import intake
 from pipeline.clock import Clock
 from pipeline.definitions_watch import DefinitionsWatch
-from pipeline.errors import DefinitionsUnavailable, Malformed, SourceRefused
+from pipeline.errors import DefinitionsUnavailable, Malformed, Retry, SourceRefused
 from pipeline.intake import Accepted, Caller
 from pipeline.limits import Limits, check_id
 from pipeline.log.port import Log
 from serve.body import read_body
 from serve.coalescer import Coalescer
 from serve.errors import json_response
-from serve.outcomes import Outcomes
+from serve.outcomes import Outcome, Outcomes
 
 #: Bounds of ``?timeout=``, in seconds.
 _DEFAULT_WAIT_S = 5.0
@@ -102,27 +102,38 @@ class Track:
     async def _append_and_wait(
         self, accepted: Sequence[Accepted], with_events: Sequence[Accepted], waiting: Waiting
     ) -> tuple[list[Any], int]:
-        outcomes = self._outcomes
-        futures = {one.task: await outcomes.expect(one.task) for one in with_events}
-        status = 200
+        futures: dict[str, asyncio.Future[Outcome]] = {}
         try:
+            for one in with_events:
+                futures[one.task] = await self._outcomes.expect(one.task)
             if with_events:
                 await self._coalescer.append(with_events)
-            try:
-                async with asyncio.timeout(waiting.timeout_s):
-                    for future in futures.values():
-                        outcome = await future
-                        if waiting.until == "stored":
-                            await outcomes.stored(outcome)
-            except TimeoutError:
-                status = 202
+            status = 200 if await self._settled(list(futures.values()), waiting) else 202
         finally:
-            for task in futures:
-                outcomes.forget(task)
+            for one in with_events:
+                self._outcomes.forget(one.task)
         return [_answer(one, futures.get(one.task)) for one in accepted], status
 
+    async def _settled(self, futures: Sequence["asyncio.Future[Outcome]"], waiting: Waiting) -> bool:
+        """Whether every outcome came in time; once appended, nothing that goes wrong here is the client's affair."""
+        if not futures:
+            return True
+        deadline = self._clock.monotonic() + waiting.timeout_s
+        _, missing = await asyncio.wait(futures, timeout=waiting.timeout_s)
+        if missing or any(future.cancelled() for future in futures):
+            return False
+        if waiting.until != "stored":
+            return True
+        try:
+            async with asyncio.timeout(max(0.0, deadline - self._clock.monotonic())):
+                for future in futures:
+                    await self._outcomes.stored(future.result())
+        except (TimeoutError, Retry):
+            return False
+        return True
 
-def _answer(accepted: Accepted, future: "asyncio.Future[Any] | None") -> Any:
+
+def _answer(accepted: Accepted, future: "asyncio.Future[Outcome] | None") -> Any:
     if future is None or not future.done() or future.cancelled():
         return intake.response(accepted)
     answer = future.result().answer

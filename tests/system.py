@@ -1,8 +1,6 @@
 """A whole Rayfold in one process over embedded storage, without Ray: what most tests drive."""
 
 import asyncio
-import random
-import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,17 +11,12 @@ from cryptography.fernet import Fernet
 
 from actors.build import build
 from actors.host import Host
-from pipeline.clock import SystemClock
+from cluster import topology, wiring
+from cluster.settings import Settings
 from pipeline.definitions_watch import DefinitionsWatch
-from pipeline.http.aiohttp import AiohttpClient
 from pipeline.journal import Journal
 from pipeline.limits import Limits
-from pipeline.log.sqlite import SqliteLog
 from pipeline.ports import Ports
-from pipeline.secrets import SecretBox
-from pipeline.stores.migrate import migrate
-from pipeline.stores.sqlalchemy import SqlDefinitions
-from pipeline.stores.sqlite import SqliteDocuments
 from serve.private import private_app
 from serve.public import public_app
 from serve.running import Running, StageFacts
@@ -31,38 +24,33 @@ from serve.running import Running, StageFacts
 STAGES = ("collector", "batcher", "dispatcher", "executor")
 TOKEN = "a-token-for-tests"
 RETENTION_MS = 7 * 24 * 3600 * 1000
-_KEY = Fernet.generate_key()
+_KEY = Fernet.generate_key().decode()
 
 
-async def open_ports(folder: Path, partitions: int = 4) -> Ports:
-    """Embedded ports over a folder; several processes may open the same one."""
-    clock = SystemClock()
-    url = f"sqlite+aiosqlite:///{folder}/definitions.db"
-    await migrate(url)
-    return Ports(
-        log=await SqliteLog.open(folder / "log", partitions, clock),
-        documents=await SqliteDocuments.open(folder / "documents.db", clock),
-        definitions=await SqlDefinitions.open(url, clock),
-        http=AiohttpClient(),
-        clock=clock,
-        random=random.random,
-        new_id=lambda: str(uuid.uuid4()),
-        secrets=SecretBox(_KEY),
-    )
+async def open_ports(folder: Path) -> Ports:
+    """Embedded ports over a folder, as an installation opens them; several processes may open the same one."""
+    settings = Settings(data=folder, secret_key=_KEY)
+    await wiring.migrate(settings)
+    await wiring.arrange(settings)
+    return await wiring.open_ports(settings)
 
 
 class System:
     """Running stages and both APIs."""
 
-    def __init__(self, ports: Ports, public: httpx.AsyncClient, private: httpx.AsyncClient) -> None:
+    def __init__(
+        self, ports: Ports, watch: DefinitionsWatch, public: httpx.AsyncClient, private: httpx.AsyncClient
+    ) -> None:
         self.ports = ports
+        self._watch = watch
         self.public = public
         self.private = private
 
     async def put(self, kind: str, id: str, body: dict[str, Any]) -> None:
-        """Create or replace a definition."""
+        """Create or replace a definition; every stage acts on it on return."""
         answer = await self.private.put(f"/{kind}/{id}", json=body)
         assert answer.status_code == 200, answer.text
+        await self._watch.refresh()
 
     async def track(self, payload: Any, **query: str) -> httpx.Response:
         return await self.public.post("/track", json=payload, params=query)
@@ -77,9 +65,8 @@ class System:
         account: dict[str, Any] = {}
         async with asyncio.timeout(within_s):
             while not account.get("quiet"):
-                account = await self.account()
+                account = await self.account(verify=True)
                 await asyncio.sleep(0.02)
-        account = await self.account(verify=True)
         assert account["balanced"], account
         assert account["verified"], account
         return account
@@ -102,12 +89,7 @@ async def running(folder: Path, stages: Sequence[str] = STAGES, worker: str = "w
     async def wanted() -> dict[str, dict[str, int]]:
         return {}
 
-    facts = [
-        StageFacts("collector", "collected", ("collector",)),
-        StageFacts("batcher", "processed", ("store",)),
-        StageFacts("dispatcher", "processed", ("dest.",)),
-        StageFacts("executor", "processed", ("workflow",)),
-    ]
+    facts = [StageFacts(row.name, row.reads, row.groups) for row in topology.STAGES]
     run = Running(ports, watch, facts, {"layout": "test"}, wanted)
     public = httpx.AsyncClient(
         transport=httpx.ASGITransport(public_app(ports, watch, Limits(), run.metrics)),
@@ -121,7 +103,7 @@ async def running(folder: Path, stages: Sequence[str] = STAGES, worker: str = "w
         timeout=60,
     )
     try:
-        yield System(ports, public, private)
+        yield System(ports, watch, public, private)
         host.check()
     finally:
         await public.aclose()

@@ -18,6 +18,7 @@ def deploy() -> None:
         raise Misconfigured("RAY_ADDRESS is not set: give it the head's address as host:port, or use `rayfold up`")
     settings, _ = folder.prepare(settings_of())
     asyncio.run(wiring.migrate(settings))
+    asyncio.run(wiring.arrange(settings))
     process = deployment.start(settings, address)
     if process.wait() != 0:
         raise Retry(f"the deployment failed: {deployment.failure(process)}")

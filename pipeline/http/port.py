@@ -15,6 +15,9 @@ class Response(NamedTuple):
 #: Answers are read up to this size; the rest is thrown away.
 MAX_RESPONSE_BYTES = 64 * 1024
 
+#: No call may be given longer, in seconds.
+LONGEST_TIMEOUT_S = 60.0
+
 
 class HttpFailure(Exception):
     """No answer: name look-up, connection, TLS or time-out; the text says which."""

@@ -1,5 +1,6 @@
 """A small file beside a topic: lock of its writers, count of its appends, pid of the last writer."""
 
+import contextlib
 import fcntl
 import mmap
 import os
@@ -86,8 +87,9 @@ class CounterFile:
         self._map[_COUNT] = (self.count + 1).to_bytes(8, "little")
 
     def touch(self) -> None:
-        """Wake everyone who watches the file."""
-        os.pwrite(self._fd, b"x", _TOUCH_OFFSET)
+        """Wake everyone who watches the file; if that fails they look a little later by themselves."""
+        with contextlib.suppress(OSError):
+            os.pwrite(self._fd, b"x", _TOUCH_OFFSET)
 
     def close(self) -> None:
         self._map.close()

@@ -18,6 +18,7 @@ class CursorFile:
     """Opened by `open`, made by `create`. Raises `FileNotFoundError` when there is no such group."""
 
     def __init__(self, path: Path, partitions: int) -> None:
+        self._path = path
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
             self._map = mmap.mmap(fd, partitions * _BYTES)
@@ -43,6 +44,14 @@ class CursorFile:
             raise unavailable(path, error) from error
         finally:
             temporary.unlink(missing_ok=True)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the group still has this file: one that was dropped and made again has another."""
+        try:
+            return self._path.stat().st_ino == self.inode
+        except FileNotFoundError:
+            return False
 
     def get(self, partition: int) -> int:
         """The committed sequence number, 0 for none."""

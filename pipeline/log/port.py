@@ -102,7 +102,11 @@ class Log(Protocol):
         ...
 
     async def join(self, topic: str, group: str, worker: str) -> Membership:
-        """Become a member of a group under a unique name; creates the group at the start if it does not exist."""
+        """Become a member of a group under a unique name. Raises `NotFound` when there is no such group.
+
+        When the group is dropped later, `held` is empty within a second and `read`, `commit` and `wait` raise `NotFound`,
+        also when a new group was created under its name.
+        """
         ...
 
     async def create_group(self, topic: str, group: str, at: Literal["start", "end"]) -> None:

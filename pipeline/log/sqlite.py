@@ -18,11 +18,10 @@ from pipeline.log.sqlite_fault import unusable
 from pipeline.log.sqlite_membership import SqliteMembership
 from pipeline.log.sqlite_topic import Item, Topic
 from pipeline.log.watch import Watch
+from pipeline.topics import TOPICS
 
 _CURSOR = ".cursor"
 _MEMBERS = ".members"
-
-TOPICS = ("collected", "processed", "runs")
 
 
 class SqliteWriter:
@@ -82,7 +81,6 @@ class SqliteLog:
         return SqliteWriter(self, topic, partition, epoch)
 
     async def join(self, topic: str, group: str, worker: str) -> SqliteMembership:
-        await self.create_group(topic, group, "start")
         cursor, members = self._file(topic, group, _CURSOR), self._file(topic, group, _MEMBERS)
         membership = await SqliteMembership.join(self._topics[topic], self._watch, cursor, members, worker)
         self._memberships.add(membership)

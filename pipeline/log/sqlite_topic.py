@@ -118,7 +118,7 @@ class Topic:
                         db.execute("rollback")
                     raise
                 self.counter.bump()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise unavailable(self.path, error) from error
         self.counter.touch()
         return outcomes

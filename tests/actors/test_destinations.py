@@ -61,11 +61,6 @@ async def _send(system: System, numbers: range) -> None:
         assert (await system.track(one)).status_code == 200
 
 
-async def _settled() -> None:
-    """Workers act on a change within two seconds; this process has one worker and looks twice a second."""
-    await asyncio.sleep(1.2)
-
-
 def _in_order(got: list[dict[str, Any]]) -> bool:
     for who in ("p-0", "p-1", "p-2"):
         numbers = [one["number"] for one in got if one["profile"] == who]
@@ -79,7 +74,6 @@ async def test_a_dead_destination_holds_up_only_itself_and_catches_up_in_order(t
         await system.put("sources", "shop", {"static_profile_id": True})
         await _destination(system, "good", good)
         await _destination(system, "bad", bad)
-        await _settled()
         bad.status = 503
         await _send(system, range(60))
         async with asyncio.timeout(20):
@@ -101,7 +95,6 @@ async def test_a_delivery_that_stumbles_is_not_overtaken_by_a_later_one_of_its_p
     async with running(tmp_path) as system, target() as stumbling:
         await system.put("sources", "shop", {"static_profile_id": True})
         await _destination(system, "d", stumbling)
-        await _settled()
         stumbling.stumbles = {0: 2, 4: 1}
         events = [{"id": f"m-{n}", "type": "page-view", "properties": {"number": n}} for n in range(12)]
         batch = [payload("shop", profile={"id": f"p-{n % 3}"}, events=[event]) for n, event in enumerate(events)]
@@ -116,7 +109,6 @@ async def test_a_refused_delivery_becomes_a_dead_letter_that_can_be_sent_or_drop
     async with running(tmp_path) as system, target() as strict:
         await system.put("sources", "shop", {"static_profile_id": True})
         await _destination(system, "strict", strict)
-        await _settled()
         strict.status = 422
         await _send(system, range(2))
         account = await system.quiet()
@@ -135,7 +127,6 @@ async def test_conditions_and_event_types_choose_what_is_delivered(tmp_path: Pat
     async with running(tmp_path) as system, target() as chosen:
         await system.put("sources", "shop", {"static_profile_id": True})
         await _destination(system, "chosen", chosen, event_type="page-view", condition="event@properties.number > 3")
-        await _settled()
         await _send(system, range(6))
         await system.track(payload("shop", "search", profile={"id": "p-0"}))
         await system.quiet()
@@ -148,7 +139,6 @@ async def test_events_before_a_destination_existed_are_not_due(tmp_path: Path) -
         await _send(system, range(5))
         await system.quiet()
         await _destination(system, "late", late)
-        await _settled()
         await _send(system, range(5, 8))
         account = await system.quiet()
         assert account["destinations"]["late"]["due"] == 3
@@ -161,7 +151,6 @@ async def test_a_secret_is_filled_in_and_never_shown(tmp_path: Path) -> None:
         answer = await system.private.put("/secrets/where", json={"value": hidden.url})
         assert answer.status_code == 200
         await system.put("destinations", "d", {"settings": {"url": "${where}"}})
-        await _settled()
         await _send(system, range(1))
         await system.quiet()
         assert len(hidden.got) == 1
@@ -173,7 +162,6 @@ async def test_a_destination_without_its_secret_waits_for_it_and_loses_nothing(t
     async with running(tmp_path) as system, target() as late:
         await system.put("sources", "shop", {"static_profile_id": True})
         await system.put("destinations", "d", {"settings": {"url": "${where}"}})
-        await _settled()
         await _send(system, range(3))
         async with asyncio.timeout(10):
             while "secret" not in (await system.private.get("/status")).json()["stages"]["dispatcher"]["last_error"]:

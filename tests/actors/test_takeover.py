@@ -164,7 +164,6 @@ async def test_an_envelope_stored_twice_is_delivered_and_run_once(tmp_path: Path
         ]
         await system.put("workflows", "w", {"nodes": nodes, "edges": [{"from": "s", "to": "n"}]})
         await system.put("rules", "r", {"event_type": "page-view", "workflow": "w"})
-        await asyncio.sleep(0.7)
         first = (await system.track(payload("shop", session={"id": "s"}), wait="processed")).json()["profile"]["id"]
         await system.quiet()
         # as a broker's client does after an outage

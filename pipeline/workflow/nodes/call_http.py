@@ -9,13 +9,11 @@ import msgspec
 
 from pipeline import envelope
 from pipeline.errors import Malformed
+from pipeline.http.port import LONGEST_TIMEOUT_S
 from pipeline.limits import check_value, replace_nul
 from pipeline.reference import compile_template, compile_text
 from pipeline.secrets import UNRESOLVED, resolve
 from pipeline.workflow.node import HttpCall, Node, NodeType, State, Tools, Work
-
-#: Longest time-out of one call, in seconds.
-_LONGEST_TIMEOUT_S = 60.0
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -32,8 +30,8 @@ def _compile(settings: Settings, id: str, tools: Tools) -> Node:
     address: str = resolve(settings.url, tools.secret)
     if not address.startswith(("http://", "https://", UNRESOLVED)):
         raise Malformed("expected an http:// or https:// address", "url")
-    if not 0 < settings.timeout <= _LONGEST_TIMEOUT_S:
-        raise Malformed(f"timeout is a number of seconds up to {_LONGEST_TIMEOUT_S:g}", "timeout")
+    if not 0 < settings.timeout <= LONGEST_TIMEOUT_S:
+        raise Malformed(f"timeout is a number of seconds up to {LONGEST_TIMEOUT_S:g}", "timeout")
     url = compile_text(address, _quoted)
     given: Mapping[str, str] = resolve(settings.headers, tools.secret)
     headers = {name.lower(): compile_text(text) for name, text in given.items()}

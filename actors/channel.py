@@ -1,0 +1,145 @@
+"""One destination: reads `processed` in a group of its own, delivers, saves the resume point, commits."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from actors.counters import Counters
+from actors.deliverer import Deliverer, Due
+from actors.heed import Heed
+from actors.partitions import Partitions
+from actors.persist import persist
+from pipeline import envelope, instant, progress, topics
+from pipeline.clock import Clock
+from pipeline.definitions_watch import DefinitionsWatch
+from pipeline.delivery import Outlet
+from pipeline.errors import Reject, Retry, Stop
+from pipeline.http.port import Http
+from pipeline.log.port import Log, Message
+from pipeline.progress import Progress
+from pipeline.secrets import SecretBox
+from pipeline.stores.documents import Documents
+
+#: Read at a time: what is delivered before the resume point is saved.
+_READ_BYTES = 300_000
+_IDLE_WAIT_S = 1.0
+_REVISION_WAIT_S = 5.0
+
+
+class Channel:
+    """`partitions.run()` delivers until `partitions.stop`; raises `NotFound` when the destination's group is gone."""
+
+    def __init__(
+        self,
+        id: str,
+        log: Log,
+        documents: Documents,
+        watch: DefinitionsWatch,
+        http: Http,
+        clock: Clock,
+        worker: str,
+        random: Callable[[], float],
+        secrets: SecretBox,
+        counters: Counters,
+    ) -> None:
+        self._id = id
+        self._group = topics.destination_group(id)
+        self._log = log
+        self._documents = documents
+        self._watch = watch
+        self._http = http
+        self._clock = clock
+        self._random = random
+        self._secrets = secrets
+        self._counters = counters
+        self._revision = -1
+        self._outlet: Outlet | None = None
+        self.partitions = Partitions(log, topics.PROCESSED, self._group, worker, self._own, clock, counters)
+
+    def _current(self) -> Outlet | None:
+        """The destination as of the newest revision; None when it is disabled or gone.
+
+        Raises `Retry` while it cannot be made ready: it holds up its own cursor until somebody mends it.
+        """
+        catalog = self._watch.catalog
+        if catalog.revision == self._revision:
+            return self._outlet
+        destination = catalog.destinations.get(self._id)
+        outlet = None
+        if destination is not None and destination.enabled:
+            try:
+                outlet = Outlet(
+                    destination,
+                    lambda: instant.to_datetime(self._clock.now_ms()),
+                    self._secrets.lookup(catalog.secrets),
+                )
+            except (Reject, Stop) as error:
+                raise Retry(f"destination {self._id} waits: {error}") from error
+        self._outlet, self._revision = outlet, catalog.revision
+        return outlet
+
+    async def _own(self, partition: int) -> None:
+        partitions = self.partitions
+        done = await progress.load(self._documents, self._group, partition)
+        committed = await self._log.committed(topics.PROCESSED, partition, self._group)
+        heed = await Heed.after(self._log, partition, max(done.position, committed))
+        while partitions.may_own(partition):
+            partitions.alive(partition)
+            generation = partitions.generation
+            messages = await partitions.membership.read(partition, _READ_BYTES)
+            if not messages:
+                await partitions.news(generation, _IDLE_WAIT_S)
+                continue
+            news = [message for message in messages if message.position > done.position]
+            settled = await self._handle(partition, news, heed, done)
+            if settled is None:
+                return
+            done = settled
+            await partitions.membership.commit(partition, messages[-1].position)
+
+    async def _handle(self, partition: int, messages: list[Message], heed: Heed, done: Progress) -> Progress | None:
+        """Deliver what is due in these messages; None when that ended before all was settled: begin again."""
+        due: list[Due] = []
+        header: envelope.ProcessedHeader | None = None
+        for message in messages:
+            header = envelope.decode_processed_header(message.data)
+            if not heed.take(header):
+                continue
+            await self._watch.reach(header.revision, _REVISION_WAIT_S)
+            outlet = self._current()
+            if outlet is not None and header.pairs and outlet.wants(header.pairs):
+                processed = envelope.decode_processed(message.data)
+                due += [Due(outlet, entry, scope, processed.time_ms) for entry, scope in outlet.due(processed)]
+        if not due or header is None:
+            return done
+        self._counters.received += len(due)
+        deliverer = self._deliverer(partition)
+        if not await deliverer.deliver(due):
+            return None
+        settled = msgspec.structs.replace(
+            done,
+            position=messages[-1].position,
+            sequence=header.sequence,
+            time_ms=header.time_ms,
+            due=done.due + len(due),
+            delivered=done.delivered + len(due) - deliverer.dead,
+            dead=done.dead + deliverer.dead,
+        )
+        document = progress.document(settled)
+        await persist(
+            self._documents, [document], self._clock, self._counters, lambda: self.partitions.alive(partition)
+        )
+        return settled
+
+    def _deliverer(self, partition: int) -> Deliverer:
+        def active(outlet: Outlet) -> bool:
+            """Whether the destination is still what this request was made for."""
+            now = self._current()
+            return now is not None and now.same_as(outlet) and self.partitions.may_own(partition)
+
+        def alive() -> None:
+            self.partitions.alive(partition)
+
+        return Deliverer(
+            self._id, self._http, self._documents, self._clock, self._random, self._counters, active, alive
+        )
