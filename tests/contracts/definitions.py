@@ -100,3 +100,15 @@ class DefinitionsContract:
         row = await definitions.get("sources", "a")
         assert row is not None
         assert row.body == UGLY_BODIES[name]
+
+    async def test_whoever_goes_away_half_way_locks_nobody_out(self, open_definitions: OpenDefinitions) -> None:
+        one, other = await open_definitions(), await open_definitions()
+        for number in range(40):
+            task = asyncio.create_task(one.put("sources", f"s-{number}", b"{}"))
+            for _ in range(number % 20):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        async with asyncio.timeout(10):
+            last = await other.put("sources", "after", b"{}")
+            assert await one.put("sources", "again", b"{}") > last
