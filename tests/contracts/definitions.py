@@ -103,12 +103,11 @@ class DefinitionsContract:
 
     async def test_whoever_goes_away_half_way_locks_nobody_out(self, open_definitions: OpenDefinitions) -> None:
         one, other = await open_definitions(), await open_definitions()
-        for number in range(40):
-            task = asyncio.create_task(one.put("sources", f"s-{number}", b"{}"))
-            for _ in range(number % 20):
-                await asyncio.sleep(0)
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(15):
+            for number in range(60):
+                task = asyncio.create_task(one.put("sources", f"s-{number}", b"{}"))
+                await asyncio.wait([task], timeout=number % 20 / 4_000)
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
             last = await other.put("sources", "after", b"{}")
             assert await one.put("sources", "again", b"{}") > last
