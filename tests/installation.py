@@ -86,6 +86,16 @@ class Installation:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
+    def pages(self, path: str, **query: str) -> Iterator[Any]:
+        """Every item of a list."""
+        cursor = ""
+        while True:
+            page = self.get(path, limit="1000", cursor=cursor, **query)
+            yield from page["items"]
+            cursor = page["cursor"]
+            if not cursor:
+                return
+
     def put(self, kind: str, id: str, body: dict[str, Any]) -> None:
         done = self.rayfold(kind, "put", id, text=json.dumps(body))
         assert done.returncode == 0, done.stderr

@@ -103,7 +103,7 @@ class DefinitionsContract:
 
     async def test_whoever_goes_away_half_way_locks_nobody_out(self, open_definitions: OpenDefinitions) -> None:
         one, other = await open_definitions(), await open_definitions()
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(9):
             for number in range(60):
                 task = asyncio.create_task(one.put("sources", f"s-{number}", b"{}"))
                 await asyncio.wait([task], timeout=number % 20 / 4_000)
