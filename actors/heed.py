@@ -14,7 +14,6 @@ class Heed:
         self._partition = partition
         self._sequence = sequence
         self._time_ms = time_ms
-        self.copies = 0
 
     @classmethod
     async def after(cls, log: Log, partition: int, position: Position) -> "Heed":
@@ -38,5 +37,4 @@ class Heed:
                 f"{self._sequence}: the topic was not written by one owner after the other; "
                 "stop this installation and run `rayfold doctor`"
             )
-        self.copies += 1
         return False

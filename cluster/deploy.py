@@ -16,7 +16,8 @@ from cluster.settings import Settings
 #: Requests one API replica works on at once; more wait in HAProxy.
 _MAX_ONGOING = 1_000
 
-_PRIVATE = {"num_cpus": 0}
+#: Logical CPUs are admission control only.
+_NO_CPUS = {"num_cpus": 0}
 
 
 def connect(address: str) -> None:
@@ -44,7 +45,7 @@ def deploy(settings: Settings) -> None:
 
 def _options(**more: Any) -> dict[str, Any]:
     return {
-        "ray_actor_options": dict(_PRIVATE),
+        "ray_actor_options": dict(_NO_CPUS),
         "health_check_period_s": 1,
         "health_check_timeout_s": 10,
         "graceful_shutdown_timeout_s": GRACE_S,

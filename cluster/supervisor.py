@@ -71,7 +71,7 @@ class Supervisor:
                 first, pause = False, _FIRST_PAUSE_S
                 while not self._stopping.is_set() and not head.died():
                     self._stopping.wait(_LOOK_S)
-            except Retry as error:
+            except (Retry, OSError) as error:
                 if first:
                     raise
                 self._say(f"not up yet: {error}")

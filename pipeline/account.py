@@ -8,9 +8,8 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import NamedTuple
 
-import msgspec
-
-from pipeline import envelope, identity
+from pipeline import account_verify, envelope, identity
+from pipeline.account_terms import Account, Reader
 from pipeline.delivery import Selection
 from pipeline.envelope import CollectedHeader, Outgoing, Processed, Runs, Through, Totals
 from pipeline.log.port import BEGINNING, Log, Message, Position
@@ -29,68 +28,6 @@ from pipeline.topics import (
 from pipeline.workflow_plan import Plan
 
 _READ_BYTES = 4_000_000
-
-
-class Reader(msgspec.Struct, kw_only=True):
-    """What is due to a destination: ``due = delivered + dead + in_flight``."""
-
-    due: int = 0
-    delivered: int = 0
-    dead: int = 0
-    in_flight: int = 0
-
-
-class Executed(msgspec.Struct, kw_only=True):
-    """Workflow runs: ``due = run + dead + in_flight``."""
-
-    due: int = 0
-    run: int = 0
-    dead: int = 0
-    in_flight: int = 0
-
-
-class Account(msgspec.Struct, kw_only=True):
-    """Client events, but for `internal` and what is said to be something else."""
-
-    accepted: int = 0
-    stored: int = 0
-    duplicate: int = 0
-    rejected: int = 0
-    not_stored: int = 0
-    dead: int = 0
-    in_flight: int = 0
-    internal: int = 0  #: events made by Rayfold itself
-    erased: int = 0
-    refused_effects: int = 0  #: commands refused: too deep a chain of causes, or no such profile
-    forwarded: int = 0
-    taken: int = 0
-    forwards_in_flight: int = 0
-    commands_in_flight: int = 0  #: effects and aliases on their way to their partition
-    unsaved_envelopes: int = 0  #: of `processed`, not yet in the document store
-    destinations: dict[str, Reader] = {}
-    workflows: Executed = msgspec.field(default_factory=Executed)
-    balanced: bool = False
-    quiet: bool = False  #: nothing is under way anywhere
-    verified: bool | None = None  #: the documents were counted too, and agree
-    documents: dict[str, int] = {}  #: as counted
-    differences: list[str] = []  #: between the documents and what the envelopes say
-
-    def close(self) -> None:
-        """Draw the line: says whether both sides agree."""
-        outcomes = self.stored + self.duplicate + self.rejected + self.not_stored + self.dead + self.in_flight
-        self.balanced = (
-            self.accepted == outcomes
-            and self.forwarded == self.taken + self.forwards_in_flight
-            and all(one.due == one.delivered + one.dead + one.in_flight for one in self.destinations.values())
-            and self.workflows.due == self.workflows.run + self.workflows.dead + self.workflows.in_flight
-        )
-        self.quiet = not (
-            self.in_flight
-            or self.commands_in_flight
-            or self.unsaved_envelopes
-            or self.workflows.in_flight
-            or any(one.in_flight for one in self.destinations.values())
-        )
 
 
 class Askers(NamedTuple):
@@ -147,7 +84,7 @@ async def take(log: Log, documents: Documents, askers: Askers, *, verify: bool =
     account.stored -= account.dead
     account.close()
     if verify:
-        await _verify(log, documents, at_saved, account)
+        await account_verify.verify(log, documents, at_saved, account)
     return account
 
 
@@ -282,50 +219,6 @@ async def _workflows(log: Log, plan: Plan, newest: list[_Newest], ways: _Ways, a
                 due = sum(len(plan.due(entry)) for entry in processed.events)
                 workflows.due += due
                 workflows.in_flight += due
-
-
-async def _verify(log: Log, documents: Documents, at_saved: list[Totals], account: Account) -> None:
-    """Count the documents. Each count lies between what was surely saved before and what can have been saved after."""
-    least, least_runs = _summed(at_saved), account.workflows.run + account.workflows.dead
-    events = await documents.count("event", Query(equals={"client": True}))
-    internal = await documents.count("event", Query(equals={"client": False}))
-    refused = await documents.count("event", Query(equals={"refused": True}))
-    receipts = await documents.count("receipt", Query())
-    runs = await documents.count("run", Query())
-    most = _summed([(await _newest(log, partition)).totals for partition in range(log.partitions)])
-    most_runs = sum([await _runs_of(log, partition) for partition in range(log.partitions)])
-    account.documents = {
-        "events": events, "internal": internal, "refused": refused, "receipts": receipts, "runs": runs,
-    }  # fmt: skip
-    for name, found, low, high in (
-        ("event documents", events + internal + refused, least.stored + least.internal, most.stored + most.internal),
-        ("client events", events, least.stored - refused, most.stored),
-        ("receipts", receipts, least.not_stored + least.rejected, most.not_stored + most.rejected),
-        ("run records", runs, least_runs, most_runs),
-    ):
-        if found < low:
-            account.differences.append(f"{low - found:,} {name} are missing")
-        elif found > high:
-            account.differences.append(f"{found - high:,} {name} more than there can be")
-    for id, reader in account.destinations.items():
-        letters = account.documents[f"dead letters of {id}"] = await documents.count(
-            "dead", Query(equals={"destination": id})
-        )
-        if letters < reader.dead:  # more there may be: a delivery can be made after all once it was given up
-            account.differences.append(f"{reader.dead - letters:,} dead letters of {id} are missing")
-    account.verified = not account.differences
-
-
-async def _runs_of(log: Log, partition: int) -> int:
-    last = await log.last(RUNS, partition)
-    if last is None:
-        return 0
-    totals = envelope.decode_runs_header(last.data).totals
-    return int(totals.run + totals.dead)
-
-
-def _summed(all_totals: list[Totals]) -> Totals:
-    return Totals(**{name: sum(getattr(one, name) for one in all_totals) for name in Totals.__struct_fields__})
 
 
 async def between(

@@ -194,16 +194,31 @@ class RunsHeader(msgspec.Struct, kw_only=True):
     totals: RunTotals
 
 
+class _Version(msgspec.Struct):
+    v: int = 0
+
+
+_decode_version = msgspec.json.Decoder(_Version).decode
+
+
+def _check(found: int, name: str) -> None:
+    if found != VERSION:
+        raise UnknownFormat(
+            f"an envelope of topic {name} has format {found}, this Rayfold reads {VERSION}: "
+            "install the version that wrote it, or run `rayfold migrate`"
+        )
+
+
 def _reader(kind: type, name: str) -> Any:
     decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(kind, float_hook=Decimal)
 
     def decode(data: bytes) -> Any:
-        value = decoder.decode(data)
-        if value.v != VERSION:
-            raise UnknownFormat(
-                f"an envelope of topic {name} has format {value.v}, this Rayfold reads {VERSION}: "
-                "install the version that wrote it, or run `rayfold migrate`"
-            )
+        try:
+            value = decoder.decode(data)
+        except msgspec.ValidationError:  # another format may have other fields
+            _check(_decode_version(data).v, name)
+            raise
+        _check(value.v, name)
         return value
 
     return decode

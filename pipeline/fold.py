@@ -9,27 +9,19 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from pipeline import identity, instant, operations, visit
+from pipeline import identity, instant, visit
 from pipeline.batch import Batch
 from pipeline.catalog import Catalog
-from pipeline.document import SCHEMA, alias_document, event_document, internal_document, new_profile, new_session
-from pipeline.envelope import CHANGED, DEPTH_SHIFT, INTERNAL, TRANSIENT, Answer
-from pipeline.hot import Held, Hot
+from pipeline.commands import Commands, write_alias
+from pipeline.document import SCHEMA, event_document, new_profile, new_session
+from pipeline.envelope import CHANGED, TRANSIENT, Answer
+from pipeline.hot import Hot, refusal_if_full
 from pipeline.identity import Kind
 from pipeline.limits import MAX_IDS
 from pipeline.mapping.table import EventType
 from pipeline.operations import FieldError
 from pipeline.record import Alias, Effect, EventIn, Json, Payload, Record
-from pipeline.resolve import MAX_HOPS, CircularAlias, Elsewhere, Here, Unknown, follow, resolve
-
-#: Workflow runs that may cause one another in a chain.
-MAX_DEPTH_OF_CAUSATION = 8
-
-#: A profile that is larger takes up nothing more: each event that changes it writes it whole.
-MAX_PROFILE_BYTES = 1_000_000
-
-#: Source of events that Rayfold makes itself.
-OWN_SOURCE = "@rayfold"
+from pipeline.resolve import Elsewhere, Unknown, follow, hop, resolve
 
 
 class Missing(NamedTuple):
@@ -51,6 +43,7 @@ class Fold:
         self._partitions = partitions
         self.hot = hot
         self._table = table
+        self._commands = Commands(self._place, hot, table)
         #: Ids asked of the store for this batch, and whether it has them.
         self._asked: dict[str, bool] = {}
 
@@ -112,9 +105,9 @@ class Fold:
         if isinstance(record, Payload):
             self._payload(record, api, catalog, batch)
         elif isinstance(record, Effect):
-            self._effect(record, catalog, batch)
+            self._commands.effect(record, catalog, batch)
         else:
-            self._alias(record, batch)
+            self._commands.alias(record, batch)
 
     def reject(self, record: Record, api: bool, reason: str, batch: Batch) -> None:
         """Set a record aside that `apply` cannot digest: counted, each event's reason kept where repeats are looked for."""
@@ -152,11 +145,11 @@ class Fold:
         decision = resolve(payload, self.hot, *self._place)
         assert not isinstance(decision, Unknown), "missing() was not empty"
         if decision.alias is not None:
-            self._write_alias(*decision.alias, payload.received_ms, batch)
+            write_alias(self.hot, *decision.alias, payload.received_ms, batch)
         if isinstance(decision, Elsewhere):
             # not remembered here: a chain of aliases may lead back, and only where it is stored a repeat is known
             totals.forwarded += len(fresh)
-            hops = _hop(payload.hops)
+            hops = hop(payload.hops)
             forwarded = msgspec.structs.replace(payload, target=decision.profile, hops=hops, events=fresh)
             batch.send(decision.profile, len(fresh), forwarded)
             if payload.task:
@@ -211,7 +204,7 @@ class Fold:
             session_body = session.body
         if _add_ids(body["ids"], payload):
             flags = CHANGED
-        self._events(payload, events, body, session_body, flags, _full(profile), catalog, batch)
+        self._events(payload, events, body, session_body, flags, refusal_if_full(profile), catalog, batch)
         body["metadata"]["time"]["update"] = instant.to_text(now)
 
     def _link(self, payload: Payload, profile: str, batch: Batch) -> None:
@@ -267,62 +260,6 @@ class Fold:
             seen = view if watched and catalog.watches(payload.source, type) else -1
             batch.event(document, type, payload.source, id, flags, seen)
 
-    # ---- commands
-
-    def _alias(self, command: Alias, batch: Batch) -> None:
-        """A session id that never lived becomes an alias; whatever lives, or is an alias already, stays as it is."""
-        held = self.hot.get(command.id)
-        assert held is not None
-        if held.body is None and held.version == 0 and command.id != command.to:
-            self._write_alias(command.id, command.to, command.received_ms, batch)
-
-    def _write_alias(self, id: str, to: str, now_ms: int, batch: Batch) -> None:
-        held = self.hot.get(id)
-        assert held is not None
-        held.body = alias_document(id, to, now_ms)
-        batch.profile(id, held)
-
-    def _effect(self, effect: Effect, catalog: Catalog, batch: Batch) -> None:
-        found = follow(effect.profile, self.hot, *self._place)
-        assert not isinstance(found, Unknown), "missing() was not empty"
-        if isinstance(found, Elsewhere):
-            batch.send(found.profile, 0, msgspec.structs.replace(effect, profile=found.profile, hops=_hop(effect.hops)))
-            return
-        held = self.hot.get(found.profile)
-        assert held is not None
-        if held.body is None or effect.depth > MAX_DEPTH_OF_CAUSATION:
-            batch.totals.refused += 1
-            return
-        self._change(effect, found, held, catalog, batch)
-
-    def _change(self, effect: Effect, found: Here, held: Held, catalog: Catalog, batch: Batch) -> None:
-        body = held.body
-        assert body is not None
-        batch.profile(found.profile, held)
-        flags = INTERNAL | CHANGED | effect.depth << DEPTH_SHIFT
-        full = _full(held)
-        errors: list[FieldError] = [full] if full else operations.apply(body, effect.operations)
-        properties: Json = {"workflow": effect.workflow, "run": effect.run, "cause": effect.cause}
-        properties["operations"] = effect.operations
-        document = internal_document(effect.id, "profile-changed", effect, found.profile, properties)
-        if errors:
-            document["errors"] = [{"field": error.path, "reason": error.reason} for error in errors]
-        own = [(document, OWN_SOURCE)]
-        for index, (type, given) in enumerate(effect.emitted):
-            id = identity.event_id(OWN_SOURCE, f"{effect.id}:{index}")
-            emitted = internal_document(id, type, effect, found.profile, given)
-            mapping = self._table.get(type)
-            if mapping is not None:
-                mapping.fold(given, emitted, None if full else body)
-            own.append((emitted, effect.source))
-        body["metadata"]["time"]["update"] = instant.to_text(effect.received_ms)
-        batch.totals.internal += len(own)
-        watched = any(catalog.watches(source, one["type"]) for one, source in own[1:])
-        view = batch.view(body, None) if watched else -1
-        for one, source in own:
-            seen = view if source != OWN_SOURCE and catalog.watches(source, one["type"]) else -1
-            batch.event(one, one["type"], source, found.profile, flags, seen)
-
     # ---- answers for ?wait=
 
     def _answer(
@@ -347,19 +284,6 @@ class Fold:
             decision = resolve(payload, self.hot, *self._place)
             profile = decision.profile
         self._answer(payload, profile, [], payload.events, batch)
-
-
-def _full(held: Held) -> FieldError | None:
-    if held.encoded_bytes <= MAX_PROFILE_BYTES:
-        return None
-    return FieldError("profile", f"has {held.encoded_bytes} bytes; nothing more is added beyond {MAX_PROFILE_BYTES}")
-
-
-def _hop(hops: int) -> int:
-    """One more. Raises `CircularAlias` when no honest chain of aliases is that long."""
-    if hops >= MAX_HOPS:
-        raise CircularAlias(f"forwarded by {hops} partitions: aliases lead in a circle")
-    return hops + 1
 
 
 def _add_ids(ids: list[str], payload: Payload) -> bool:

@@ -9,9 +9,13 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from pipeline.log.port import Position
+from pipeline.operations import FieldError
 
 #: A decoded JSON object takes about this many times its encoded size.
 _MEMORY_FACTOR = 6
+
+#: A profile that is larger takes up nothing more: each event that changes it writes it whole.
+MAX_PROFILE_BYTES = 1_000_000
 
 #: Bytes of an entry known to be absent.
 _ABSENT_BYTES = 300
@@ -40,6 +44,13 @@ class Held:
     def encoded_bytes(self) -> int:
         """As it was loaded or written last; little for one that is new."""
         return self.size // _MEMORY_FACTOR
+
+
+def refusal_if_full(held: Held) -> FieldError | None:
+    """Why this profile takes up nothing more; None while it does."""
+    if held.encoded_bytes <= MAX_PROFILE_BYTES:
+        return None
+    return FieldError("profile", f"has {held.encoded_bytes} bytes; nothing more is added beyond {MAX_PROFILE_BYTES}")
 
 
 class Hot:

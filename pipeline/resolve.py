@@ -49,6 +49,13 @@ class CircularAlias(Exception):
     """Aliases that lead nowhere: the record has to be set aside."""
 
 
+def hop(hops: int) -> int:
+    """One more partition. Raises `CircularAlias` when no honest chain of aliases is that long."""
+    if hops >= MAX_HOPS:
+        raise CircularAlias(f"forwarded by {hops} partitions: aliases lead in a circle")
+    return hops + 1
+
+
 def follow(id: str, hot: Hot, partition: int, partitions: int) -> Decision:
     """One alias after the other as far as they lie in this partition. Raises `CircularAlias`."""
     start = id

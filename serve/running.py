@@ -9,7 +9,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from pipeline import account, instant, topics
-from pipeline.account import Account, Askers
+from pipeline.account import Askers
+from pipeline.account_terms import Account
 from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.delivery import Selection
 from pipeline.errors import LogUnavailable

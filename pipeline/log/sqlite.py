@@ -34,7 +34,7 @@ class SqliteWriter:
         self._epoch = epoch
 
     async def append(self, data: bytes, records: int) -> Position:
-        return await self._log.commit(self._topic, self._partition, self._epoch, data, records)
+        return await self._log.append_as(self._topic, self._partition, self._epoch, data, records)
 
 
 class SqliteLog:
@@ -66,9 +66,9 @@ class SqliteLog:
         return self._partitions
 
     async def append(self, topic: str, partition: int, data: bytes, records: int) -> Position:
-        return await self.commit(topic, partition, None, data, records)
+        return await self.append_as(topic, partition, None, data, records)
 
-    async def commit(self, topic: str, partition: int, epoch: int | None, data: bytes, records: int) -> Position:
+    async def append_as(self, topic: str, partition: int, epoch: int | None, data: bytes, records: int) -> Position:
         """Append by a fenced writer (with its epoch) or by one of many (None)."""
         if self._closed:
             raise LogUnavailable("this process has closed the log, nothing was appended: open it again")

@@ -54,5 +54,6 @@ def test_runs_of_format_1() -> None:
 )
 def test_an_unknown_format_stops_with_one_sentence(name: str, decode: object) -> None:
     data = (FIXTURES / f"{name}-1.json").read_bytes().replace(b'"v":1', b'"v":2', 1)
-    with pytest.raises(UnknownFormat, match="format 2"):
-        decode(data)  # type: ignore[operator]
+    for one in (data, b'{"v":2,"other":"fields"}'):
+        with pytest.raises(UnknownFormat, match="format 2"):
+            decode(one)  # type: ignore[operator]

@@ -1,0 +1,65 @@
+"""The terms of the account, and what must be equal in it."""
+
+import msgspec
+
+
+class Reader(msgspec.Struct, kw_only=True):
+    """What is due to a destination: ``due = delivered + dead + in_flight``."""
+
+    due: int = 0
+    delivered: int = 0
+    dead: int = 0
+    in_flight: int = 0
+
+
+class Executed(msgspec.Struct, kw_only=True):
+    """Workflow runs: ``due = run + dead + in_flight``."""
+
+    due: int = 0
+    run: int = 0
+    dead: int = 0
+    in_flight: int = 0
+
+
+class Account(msgspec.Struct, kw_only=True):
+    """Client events, but for `internal` and what is said to be something else."""
+
+    accepted: int = 0
+    stored: int = 0
+    duplicate: int = 0
+    rejected: int = 0
+    not_stored: int = 0
+    dead: int = 0
+    in_flight: int = 0
+    internal: int = 0  #: events made by Rayfold itself
+    erased: int = 0
+    refused_effects: int = 0  #: commands refused: too deep a chain of causes, or no such profile
+    forwarded: int = 0
+    taken: int = 0
+    forwards_in_flight: int = 0
+    commands_in_flight: int = 0  #: effects and aliases on their way to their partition
+    unsaved_envelopes: int = 0  #: of `processed`, not yet in the document store
+    destinations: dict[str, Reader] = {}
+    workflows: Executed = msgspec.field(default_factory=Executed)
+    balanced: bool = False
+    quiet: bool = False  #: nothing is under way anywhere
+    verified: bool | None = None  #: the documents were counted too, and agree
+    documents: dict[str, int] = {}  #: as counted
+    differences: list[str] = []  #: between the documents and what the envelopes say
+
+    def close(self) -> None:
+        """Draw the line: says whether both sides agree."""
+        outcomes = self.stored + self.duplicate + self.rejected + self.not_stored + self.dead + self.in_flight
+        self.balanced = (
+            self.accepted == outcomes
+            and self.forwarded == self.taken + self.forwards_in_flight
+            and all(one.due == one.delivered + one.dead + one.in_flight for one in self.destinations.values())
+            and self.workflows.due == self.workflows.run + self.workflows.dead + self.workflows.in_flight
+        )
+        self.quiet = not (
+            self.in_flight
+            or self.commands_in_flight
+            or self.unsaved_envelopes
+            or self.workflows.in_flight
+            or any(one.in_flight for one in self.destinations.values())
+        )

@@ -1,0 +1,86 @@
+"""Commands of stages applied to the hot state of one partition: aliases of sessions, effects of workflow runs. Sans I/O."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from pipeline import identity, instant, operations
+from pipeline.batch import Batch
+from pipeline.catalog import Catalog
+from pipeline.document import alias_document, internal_document
+from pipeline.envelope import CHANGED, DEPTH_SHIFT, INTERNAL
+from pipeline.hot import Held, Hot, refusal_if_full
+from pipeline.mapping.table import EventType
+from pipeline.operations import FieldError
+from pipeline.record import Alias, Effect, Json
+from pipeline.resolve import Elsewhere, Unknown, follow, hop
+
+#: Workflow runs that may cause one another in a chain.
+MAX_DEPTH_OF_CAUSATION = 8
+
+#: Source of events that Rayfold makes itself.
+OWN_SOURCE = "@rayfold"
+
+
+class Commands:
+    """Everything a command needs must be loaded: see `pipeline.fold.Fold.missing`."""
+
+    def __init__(self, place: tuple[int, int], hot: Hot, table: Mapping[str, EventType]) -> None:
+        self._place = place  #: partition, of how many
+        self._hot = hot
+        self._table = table
+
+    def alias(self, command: Alias, batch: Batch) -> None:
+        """A session id that never lived becomes an alias; whatever lives, or is an alias already, stays as it is."""
+        held = self._hot.get(command.id)
+        assert held is not None
+        if held.body is None and held.version == 0 and command.id != command.to:
+            write_alias(self._hot, command.id, command.to, command.received_ms, batch)
+
+    def effect(self, effect: Effect, catalog: Catalog, batch: Batch) -> None:
+        """Change the profile, or pass the command on to where its profile lives now; refused ones are counted."""
+        found = follow(effect.profile, self._hot, *self._place)
+        assert not isinstance(found, Unknown), "missing() was not empty"
+        if isinstance(found, Elsewhere):
+            batch.send(found.profile, 0, msgspec.structs.replace(effect, profile=found.profile, hops=hop(effect.hops)))
+            return
+        held = self._hot.get(found.profile)
+        assert held is not None
+        if held.body is None or effect.depth > MAX_DEPTH_OF_CAUSATION:
+            batch.totals.refused += 1
+            return
+        self._change(effect, found.profile, held, held.body, catalog, batch)
+
+    def _change(self, effect: Effect, profile: str, held: Held, body: Json, catalog: Catalog, batch: Batch) -> None:
+        batch.profile(profile, held)
+        flags = INTERNAL | CHANGED | effect.depth << DEPTH_SHIFT
+        full = refusal_if_full(held)
+        errors: list[FieldError] = [full] if full else operations.apply(body, effect.operations)
+        properties: Json = {"workflow": effect.workflow, "run": effect.run, "cause": effect.cause}
+        properties["operations"] = effect.operations
+        document = internal_document(effect.id, "profile-changed", effect, profile, properties)
+        if errors:
+            document["errors"] = [{"field": error.path, "reason": error.reason} for error in errors]
+        own = [(document, OWN_SOURCE)]
+        for index, (type, given) in enumerate(effect.emitted):
+            id = identity.event_id(OWN_SOURCE, f"{effect.id}:{index}")
+            emitted = internal_document(id, type, effect, profile, given)
+            mapping = self._table.get(type)
+            if mapping is not None:
+                mapping.fold(given, emitted, None if full else body)
+            own.append((emitted, effect.source))
+        body["metadata"]["time"]["update"] = instant.to_text(effect.received_ms)
+        batch.totals.internal += len(own)
+        watched = any(catalog.watches(source, one["type"]) for one, source in own[1:])
+        view = batch.view(body, None) if watched else -1
+        for one, source in own:
+            seen = view if source != OWN_SOURCE and catalog.watches(source, one["type"]) else -1
+            batch.event(one, one["type"], source, profile, flags, seen)
+
+
+def write_alias(hot: Hot, id: str, to: str, now_ms: int, batch: Batch) -> None:
+    """From now on this id stands for another profile."""
+    held = hot.get(id)
+    assert held is not None
+    held.body = alias_document(id, to, now_ms)
+    batch.profile(id, held)
