@@ -13,7 +13,7 @@ import pytest
 from pipeline.errors import Fenced, NotFound
 from pipeline.log.port import BEGINNING, Log, Position
 from tests.contracts.child import child
-from tests.contracts.ugly import UGLY_BODIES
+from tests.contracts.ugly import UGLY_BODIES, UGLY_NAMES
 
 #: Opens the same log again: another process's view of it.
 OpenLog = Callable[[], Awaitable[Log]]
@@ -181,6 +181,27 @@ class LogContract:
         assert list(await log.groups("processed")) == ["dest.a-b_c", "store"]
         assert list(await log.groups("runs")) == []
         await one.close()
+
+    async def test_ugly_names_of_groups_stay_apart(self, open_log: OpenLog) -> None:
+        log, other = await open_log(), await open_log()
+        positions = [await log.append("processed", 0, b"x", 1) for _ in UGLY_NAMES]
+        for name, position in zip(UGLY_NAMES, positions, strict=True):
+            member = await log.join("processed", name, "w")
+            await held(member, {0, 1, 2, 3})
+            await member.commit(0, position)
+            await member.close()
+        assert list(await other.groups("processed")) == sorted(UGLY_NAMES)
+        assert [await other.committed("processed", 0, name) for name in UGLY_NAMES] == positions
+        await log.drop_group("processed", "a")
+        assert list(await other.groups("processed")) == sorted(set(UGLY_NAMES) - {"a"})
+
+    async def test_ugly_names_of_workers_stay_apart(self, open_log: OpenLog) -> None:
+        log = await open_log()
+        members = {name: await log.join("collected", "g", name) for name in UGLY_NAMES}
+        for place, name in enumerate(sorted(UGLY_NAMES)):
+            await held(members[name], {place} if place < 4 else set())
+        for member in members.values():
+            await member.close()
 
     async def test_a_group_created_at_the_end_sees_only_what_comes_after(self, open_log: OpenLog) -> None:
         log, other = await open_log(), await open_log()
