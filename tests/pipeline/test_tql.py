@@ -23,6 +23,10 @@ SCOPE: dict[str, Any] = {
         "yes": True,
     },
     "event": {"type": "x"},
+    "session": {"id": "s-1", "context": {"page": {"url": "https://example.com/a b"}}},
+    "payload": {"value": 5, "items": [{"sku": "k"}]},
+    "flow": {"run": "r-1"},
+    "memory": {"call": {"status": 200, "body": {"score": Decimal("0.5")}}, "my node": {"error": "none"}},
 }
 
 
@@ -66,12 +70,77 @@ def holds(text: str) -> bool:
         'NOT (event@type = "y")',
         '(event@type="y" OR profile@yes = true) AND profile@stats.visits=3',
         'lowercase(profile@name) = "hello world"',
+        "profile@seen < utcnow()",
+        "utcnow() = now()",
+        'now() = datetime("2026-01-01T01:00:00+01:00")',
+        'profile@seen BETWEEN now.offset("-1d") AND now()',
+        'now.offset("+90s") > now.offset("1m")',
+        'now.offset("-1w") < now.offset("-6 days")',
+        'session@id = "s-1"',
+        'session@context.page.url ENDS WITH "a b"',
+        "payload@value = 5",
+        'payload@items.0.sku = "k"',
+        'flow@run = "r-1"',
+        "flow@ EXISTS",
+        "memory@call.status BETWEEN 200 AND 299",
+        "memory@call.body.score >= 0.5",
+        'memory@"my node".error IS "none"',
+        "memory@other NOT EXISTS",
         'uppercase(event@type) = "X"',
     ],
 )
 def test_it_holds(text: str) -> None:
     assert holds(text)
     assert not holds(f"NOT ({text})")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "profile@stats.visits = 4",
+        "profile@stats.visits != 3",
+        "profile@stats.visits < 3",
+        "profile@stats.visits <= 2",
+        "profile@stats.visits > 3",
+        "profile@stats.visits >= 4",
+        "profile@stats.visits BETWEEN 4 AND 5",
+        "profile@stats.visits BETWEEN 1 AND 2",
+        "profile@name IS NULL",
+        "profile@none IS NULL",
+        "profile@nothing IS NOT NULL",
+        "profile@none EXISTS",
+        "profile@name NOT EXISTS",
+        "profile@name EMPTY",
+        "profile@empty NOT EMPTY",
+        'profile@name CONSISTS "x"',
+        'profile@segments CONSISTS "A"',
+        'profile@name STARTS WITH "hello"',
+        'profile@name ENDS WITH "D"',
+        'profile@name == "hello world"',
+        'profile@name IS "Hello"',
+        'profile@name ~ "hello there"',
+        'profile@name MATCH "word"',
+        'event@type IN ["y"]',
+        'event@type NOT IN ["x"]',
+        "event@type IN []",
+        "NOT (profile@yes = true)",
+        "utcnow() > now()",
+        'memory@call.status = "200"',
+        "flow@other EXISTS",
+        "memory@call.error EXISTS",
+    ],
+)
+def test_it_does_not_hold(text: str) -> None:
+    assert not holds(text)
+    assert holds(f"NOT ({text})")
+
+
+def test_a_condition_asks_for_the_time_whenever_it_is_evaluated() -> None:
+    times = [datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 3, tzinfo=UTC)]
+    for text in ("utcnow()", "now()", 'now.offset("1h")'):
+        left = iter(times)
+        condition = compile_condition(f'{text} < datetime("2026-01-02")', left.__next__)
+        assert [condition({}), condition({})] == [True, False]
 
 
 @pytest.mark.parametrize("operator", ["=", "!=", "<", "<=", ">", ">=", "==", "is", "CONSISTS", "STARTS WITH", "~"])
