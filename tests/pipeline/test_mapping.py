@@ -2,11 +2,15 @@
 
 import json
 from decimal import Decimal
+from fractions import Fraction
 from importlib.resources import files
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from pipeline import envelope
 from pipeline.mapping.table import load_table
 from pipeline.operations import apply
 from pipeline.path import MISSING, compile_get, parent_of, split
@@ -246,3 +250,73 @@ def test_absurd_numbers_do_not_stop_the_fold() -> None:
         "data": {"metrics": {"ltcosc": 10**400, "ltcocc": Decimal("1E+308")}},
     }
     assert TABLE["checkout-completed"].fold({"value": Decimal("1E+308")}, {}, profile) == []
+
+
+MONEY = st.one_of(st.decimals(-(10**15), 10**15, places=4), st.integers(-(10**15), 10**15))
+
+#: Any value now and then, so that some fields are refused.
+VALUES = st.one_of(MONEY, st.text(max_size=5), st.lists(st.text(max_size=3), max_size=3), st.none(), st.booleans())
+
+PURCHASES = st.tuples(
+    st.sampled_from(["checkout-started", "checkout-completed"]), st.fixed_dictionaries({"value": MONEY})
+)
+INTERESTS = st.tuples(
+    st.just("increase-interest"),
+    st.fixed_dictionaries({"interest": st.sampled_from(["jazz", "a.b", "🦊"])}, optional={"value": MONEY}),
+)
+ANYTHING = st.tuples(
+    st.sampled_from(sorted(TABLE)),
+    st.dictionaries(st.sampled_from(["value", "interest", "id", "firstname", "login", "email", "pii"]), VALUES),
+)
+UPDATES = st.tuples(
+    st.just("profile-update"),
+    st.builds(holding, st.sampled_from([field for type, field, *_ in copies() if type == "profile-update"]), VALUES),
+)
+
+Event = tuple[str, dict[str, Any]]
+
+
+def new_profile() -> dict[str, Any]:
+    return {"metadata": {"time": {"visit": {"count": 1}}}, "interests": {}, "data": {"anonymous": True}}
+
+
+def after(batches: list[list[Event]]) -> tuple[bytes, list[Any]]:
+    """The profile and what was refused; it is saved and loaded again between batches."""
+    profile, said = new_profile(), []
+    for batch in batches:
+        for type, properties in batch:
+            event: dict[str, Any] = {}
+            given = envelope.decode_object(envelope.encode(properties))
+            said.append((TABLE[type].fold(given, event, profile), envelope.encode(event)))
+            assert envelope.encode(given) == envelope.encode(properties)
+        profile = envelope.decode_object(envelope.encode(profile))
+    return envelope.encode(profile), said
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.one_of(PURCHASES, INTERESTS, UPDATES, ANYTHING), max_size=5), max_size=6))
+def test_the_same_events_make_the_same_profile_however_they_are_batched(batches: list[list[Event]]) -> None:
+    whole = [event for batch in batches for event in batch]
+    assert after(batches) == after([whole]) == after([[event] for event in whole])
+
+
+@settings(deadline=None)
+@given(st.lists(st.one_of(PURCHASES, INTERESTS), max_size=30), st.randoms(use_true_random=False))
+def test_sums_are_exact_in_any_order(events: list[Event], dice: Any) -> None:
+    shuffled = dice.sample(events, len(events))
+    cut = dice.randint(0, len(events))
+    for batches in ([events], [shuffled[:cut], shuffled[cut:]]):
+        profile = envelope.decode_object(after(batches)[0])
+        metrics = profile["data"].get("metrics", {})
+        for type, total, count in (
+            ("checkout-started", "ltcosv", "ltcosc"),
+            ("checkout-completed", "ltcocv", "ltcocc"),
+        ):
+            amounts = [Fraction(properties["value"]) for one, properties in events if one == type]
+            assert (Fraction(metrics.get(total, 0)), metrics.get(count, 0)) == (sum(amounts), len(amounts))
+        expected: dict[str, Fraction] = {}
+        for type, properties in events:
+            if type == "increase-interest":
+                name = properties["interest"]
+                expected[name] = expected.get(name, Fraction(0)) + Fraction(properties.get("value", 1))
+        assert {name: Fraction(number) for name, number in profile["interests"].items()} == expected

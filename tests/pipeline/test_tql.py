@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.tql import TqlError, compile_condition
@@ -209,18 +209,21 @@ def test_a_condition_is_bounded() -> None:
         compile_condition("profile@a = 1" + " " * 5000, now)
 
 
+@settings(deadline=None)  # compiling a condition takes as long as it takes
 @given(st.lists(st.booleans(), min_size=2, max_size=6), st.sampled_from(["AND", "OR"]))
 def test_and_and_or_are_those_of_logic(values: list[bool], joint: str) -> None:
     text = f" {joint} ".join("1 = 1" if value else "1 = 2" for value in values)
     assert holds(text) == (all(values) if joint == "AND" else any(values))
 
 
+@settings(deadline=None)  # compiling a condition takes as long as it takes
 @given(st.integers(-(10**6), 10**6))
 def test_a_binary_number_equals_what_was_written(hundredths: int) -> None:
     written = Decimal(hundredths).scaleb(-2)
     assert compile_condition(f"profile@n = {written}", now)({"profile": {"n": float(written)}})
 
 
+@settings(deadline=None)  # compiling a condition takes as long as it takes
 @given(st.one_of(st.integers(-(10**12), 10**12), st.decimals(-1000, 1000, places=3)), st.integers(-1000, 1000))
 def test_numbers_compare_by_value_whatever_their_type(one: Any, other: int) -> None:
     condition = compile_condition(f"profile@n < {other}", now)
@@ -258,6 +261,7 @@ EVERY_OPERATOR = [
 ]
 
 
+@settings(deadline=None)  # compiling a condition takes as long as it takes
 @given(VALUES, VALUES)
 def test_no_data_makes_a_condition_raise(one: Any, other: Any) -> None:
     for condition in EVERY_OPERATOR:
