@@ -11,6 +11,12 @@ from pipeline.http.port import MAX_RESPONSE_BYTES, HttpFailure, Response
 _MAX_CONNECTIONS = 100
 _MAX_PER_HOST = 32
 
+_REASONS = {
+    aiohttp.ClientResponseError: "the answer is not valid HTTP",
+    aiohttp.ClientPayloadError: "the answer ended before it was complete",
+    aiohttp.ServerDisconnectedError: "the other side hung up without an answer",
+}
+
 
 class AiohttpClient:
     """One pool of connections, opened at the first call."""
@@ -39,22 +45,33 @@ class AiohttpClient:
                 async with session.request(
                     method, url, headers=headers, data=body, allow_redirects=False, timeout=_NO_TIMEOUT
                 ) as answer:
-                    content = await answer.content.read(MAX_RESPONSE_BYTES)
                     found = {name.lower(): text for name, text in answer.headers.items()}
-                    return Response(answer.status, found, content)
+                    return Response(answer.status, found, await _read(answer.content))
         except TimeoutError:
             raise HttpFailure(f"no answer within {timeout_s:g} s") from None
-        except aiohttp.InvalidURL:
-            # its text would repeat the address, and with it any secret in there
+        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
             raise HttpFailure("the address is not a valid URL") from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise HttpFailure(f"{type(error).__name__}: {error}") from error
+        except OSError as error:  # says host and port at most
+            raise HttpFailure(f"{type(error).__name__}: {error}") from None
+        except ValueError as error:
+            raise HttpFailure(f"the address or a header cannot be sent ({type(error).__name__})") from None
+        except aiohttp.ClientError as error:
+            # its text may repeat the address, or an answer that does, and with it any secret in there
+            raise HttpFailure(_REASONS.get(type(error), type(error).__name__)) from None
 
     async def close(self) -> None:
         """Close all connections."""
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+
+async def _read(content: aiohttp.StreamReader) -> bytes:
+    """Up to the end or the maximum: one read gives no more than has arrived."""
+    found = b""
+    while len(found) < MAX_RESPONSE_BYTES and (part := await content.read(MAX_RESPONSE_BYTES - len(found))):
+        found += part
+    return found
 
 
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None)

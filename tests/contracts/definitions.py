@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.errors import NotFound
 from pipeline.stores.definitions import Changes, Definition, Definitions, Heartbeat
-from tests.contracts.ugly import UGLY_BODIES
+from tests.contracts.ugly import UGLY_BODIES, UGLY_NAMES
 
 #: Opens the same database again: another process's view of it.
 OpenDefinitions = Callable[[], Awaitable[Definitions]]
@@ -111,3 +111,29 @@ class DefinitionsContract:
                 await asyncio.gather(task, return_exceptions=True)
             last = await other.put("sources", "after", b"{}")
             assert await one.put("sources", "again", b"{}") > last
+
+    @pytest.mark.parametrize("kind", ["sources", "secrets"])
+    async def test_ugly_names_stay_apart(self, open_definitions: OpenDefinitions, kind: str) -> None:
+        definitions = await open_definitions()
+        for name in UGLY_NAMES:
+            await definitions.put(kind, name, b'{"name":"%s"}' % name.encode())
+        for name in UGLY_NAMES:
+            row = await definitions.get(kind, name)
+            assert row is not None
+            assert (row.id, row.body) == (name, b'{"name":"%s"}' % name.encode())
+        listed, after = [], ""
+        while page := await definitions.list(kind, after=after, limit=3):
+            listed += [row.id for row in page]
+            after = listed[-1]
+        assert listed == sorted(UGLY_NAMES)
+        assert [row.id for row in (await definitions.changed(0)).rows] == UGLY_NAMES
+        gone = await definitions.delete(kind, "a")
+        assert [row.id for row in (await definitions.changed(gone - 1)).rows] == ["a"]
+        assert [row.id for row in await definitions.list(kind)] == sorted(set(UGLY_NAMES) - {"a"})
+
+    async def test_heartbeats_of_ugly_names_stay_apart(self, open_definitions: OpenDefinitions) -> None:
+        definitions = await open_definitions()
+        for n, name in enumerate(UGLY_NAMES):
+            await definitions.beat(Heartbeat(name, "collector", 1000 + n, b"{}"))
+        found = {one.worker: one.time_ms for one in await definitions.heartbeats()}
+        assert found == {name: 1000 + n for n, name in enumerate(UGLY_NAMES)}

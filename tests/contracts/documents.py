@@ -1,11 +1,17 @@
 """What every document store must do. An adapter's test class inherits `DocumentsContract` and provides `documents`."""
 
+import unicodedata
+from typing import Literal
+
 import pytest
 
 from pipeline import envelope, instant
 from pipeline.errors import Malformed
 from pipeline.stores.documents import Document, Documents, Query, Saved
-from tests.contracts.ugly import UGLY_BODIES, UGLY_IDS
+from tests.contracts.ugly import MAY_BE_REFUSED, UGLY_BODIES, UGLY_IDS
+
+#: Ways of writing the same text; ids are compared as they were given.
+FORMS: tuple[Literal["NFC", "NFD", "NFKC"], ...] = ("NFC", "NFD", "NFKC")
 
 
 def event(number: int, **more: object) -> Document:
@@ -154,12 +160,56 @@ class DocumentsContract:
         for kind in ("event", "profile"):
             document = Document(kind, "ugly", 1, body)  # type: ignore[arg-type]
             (outcome,) = await documents.save([document])
+            if name not in MAY_BE_REFUSED:
+                assert outcome.result is Saved.DONE, outcome.reason
             if outcome.result is Saved.REFUSED:
                 await documents.save_refused(document, outcome.reason)
             assert (await documents.load(kind, ["ugly"]))["ugly"].body == body  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("name", UGLY_BODIES)
+    async def test_an_ugly_body_is_found_like_any_other(self, documents: Documents, name: str) -> None:
+        body = b'{"id":"ugly","type":"page-view","properties":' + UGLY_BODIES[name] + b"}"
+        outcomes = await documents.save([event(1), Document("event", "ugly", 1, body), event(2)])
+        assert [o.result for o in outcomes[::2]] == [Saved.DONE, Saved.DONE]
+        if name not in MAY_BE_REFUSED:
+            assert outcomes[1].result is Saved.DONE, outcomes[1].reason
+        await self.visible(documents)
+        page = await documents.search("event", Query({"type": "page-view"}))
+        expected = [body] if outcomes[1].result is Saved.DONE else []
+        assert [one.body for one in page.items] == [event(2).body, event(1).body, *expected]
 
     async def test_ugly_ids_stay_apart(self, documents: Documents) -> None:
         saved = [profile(id, n + 1) for n, id in enumerate(UGLY_IDS)]
         assert {o.result for o in await documents.save(saved)} == {Saved.DONE}
         found = await documents.load("profile", UGLY_IDS)
         assert {id: one.version for id, one in found.items()} == {id: n + 1 for n, id in enumerate(UGLY_IDS)}
+
+    async def test_ugly_ids_are_known_and_nothing_that_looks_like_them(self, documents: Documents) -> None:
+        receipts = [Document("receipt", id, 1, b"{}") for id in UGLY_IDS[::2]]
+        events = [Document("event", id, 1, b"{}") for id in UGLY_IDS[1::2]]
+        assert {o.result for o in await documents.save([*receipts, *events])} == {Saved.DONE}
+        alike = {
+            other
+            for id in UGLY_IDS
+            for other in (id.swapcase(), id + " ", id[:-1], *(unicodedata.normalize(form, id) for form in FORMS))
+        }
+        assert await documents.known([*UGLY_IDS, *alike.difference(UGLY_IDS)]) == frozenset(UGLY_IDS)
+        assert await documents.load("event", sorted(alike.difference(UGLY_IDS))) == {}
+
+    @pytest.mark.parametrize("field", ["type", "source", "profile", "session", "message"])
+    async def test_ugly_values_are_told_apart_by_a_search(self, documents: Documents, field: str) -> None:
+        def body(value: str) -> dict[str, object]:
+            name = {"message": "message_id"}.get(field, field)
+            return {name: value if field in ("type", "message") else {"id": value}}
+
+        await documents.save([event(n, **body(value)) for n, value in enumerate(UGLY_IDS)])
+        await self.visible(documents)
+        for n, value in enumerate(UGLY_IDS):
+            page = await documents.search("event", Query({field: value}))
+            assert (page.total, [one.id for one in page.items]) == (1, [f"e-{n:05d}"]), value
+
+    @pytest.mark.parametrize("time", [{}, {"metadata": {"time": {"insert": "2024-01-01T00:00:00.000Z"}}}])
+    async def test_ugly_ids_are_paged_without_gaps(self, documents: Documents, time: dict[str, object]) -> None:
+        await documents.save([Document("event", id, 1, envelope.encode({"id": id, **time})) for id in UGLY_IDS])
+        await self.visible(documents)
+        assert await every_id(documents, Query()) == sorted(UGLY_IDS, reverse=True)

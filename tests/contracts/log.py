@@ -1,19 +1,50 @@
-"""What every log adapter must do. An adapter's test class inherits `LogContract` and provides the fixture `open_log`."""
+"""What every log adapter must do.
+
+An adapter's test class inherits `LogContract` and provides the fixtures `open_log` and `open_log_elsewhere`.
+"""
 
 import asyncio
+import statistics
+import time
 from collections.abc import Awaitable, Callable
 
 import pytest
 
 from pipeline.errors import Fenced, NotFound
 from pipeline.log.port import BEGINNING, Log, Position
-from tests.contracts.ugly import UGLY_BODIES
+from tests.contracts.child import child
+from tests.contracts.ugly import UGLY_BODIES, UGLY_NAMES
 
 #: Opens the same log again: another process's view of it.
 OpenLog = Callable[[], Awaitable[Log]]
 
+#: Source of an ``async def open_log()`` that opens the same log in a process of its own.
+OpenLogElsewhere = str
+
+#: Appends when told, and says when it began to.
+_APPENDER = """
+import asyncio, sys, time
+
+async def main():
+    log = await open_log()
+    print("ready", flush=True)
+    while await asyncio.to_thread(sys.stdin.readline):
+        print(time.monotonic_ns(), flush=True)
+        await log.append("collected", 0, b"x", 1)
+
+asyncio.run(main())
+"""
+
 #: An adapter may take this long to tell members of each other.
 _REASSIGNED_S = 10.0
+
+#: What has happened must be told by then.
+_BOUND_S = 5.0
+
+#: A reader learns of an append within this time, most often; and looking for them must not keep a core busy.
+_LEARNS_S = 0.05
+_IDLE_S = 2.0
+_IDLE_CPU_S = 0.05
 
 _ANY = 10_000_000
 
@@ -23,6 +54,11 @@ async def held(membership: object, expected: set[int]) -> None:
     async with asyncio.timeout(_REASSIGNED_S):
         while set(membership.held) != expected:  # type: ignore[attr-defined]
             await asyncio.sleep(0.02)
+
+
+def later_ms() -> int:
+    """A time that all messages are older than."""
+    return time.time_ns() // 1_000_000 + 1_000
 
 
 class LogContract:
@@ -146,6 +182,27 @@ class LogContract:
         assert list(await log.groups("runs")) == []
         await one.close()
 
+    async def test_ugly_names_of_groups_stay_apart(self, open_log: OpenLog) -> None:
+        log, other = await open_log(), await open_log()
+        positions = [await log.append("processed", 0, b"x", 1) for _ in UGLY_NAMES]
+        for name, position in zip(UGLY_NAMES, positions, strict=True):
+            member = await log.join("processed", name, "w")
+            await held(member, {0, 1, 2, 3})
+            await member.commit(0, position)
+            await member.close()
+        assert list(await other.groups("processed")) == sorted(UGLY_NAMES)
+        assert [await other.committed("processed", 0, name) for name in UGLY_NAMES] == positions
+        await log.drop_group("processed", "a")
+        assert list(await other.groups("processed")) == sorted(set(UGLY_NAMES) - {"a"})
+
+    async def test_ugly_names_of_workers_stay_apart(self, open_log: OpenLog) -> None:
+        log = await open_log()
+        members = {name: await log.join("collected", "g", name) for name in UGLY_NAMES}
+        for place, name in enumerate(sorted(UGLY_NAMES)):
+            await held(members[name], {place} if place < 4 else set())
+        for member in members.values():
+            await member.close()
+
     async def test_a_group_created_at_the_end_sees_only_what_comes_after(self, open_log: OpenLog) -> None:
         log, other = await open_log(), await open_log()
         await log.append("processed", 0, b"before", 1)
@@ -176,27 +233,138 @@ class LogContract:
         with pytest.raises(NotFound):
             await log.backlog("collected", "nobody")
 
-    async def test_an_append_wakes_readers_of_other_processes(self, open_log: OpenLog) -> None:
+    async def test_a_member_waits_until_something_is_appended(self, open_log: OpenLog) -> None:
         log, other = await open_log(), await open_log()
         member = await log.join("collected", "g", "w")
         await held(member, {0, 1, 2, 3})
-        await member.wait(1.0)
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        waiting = asyncio.create_task(member.wait(30.0))
+        await self.waits_for_appends(member.wait, other)
+        await member.close()
+
+    async def test_who_is_no_member_waits_until_something_is_appended_too(self, open_log: OpenLog) -> None:
+        log, other = await open_log(), await open_log()
+        await self.waits_for_appends(lambda timeout_s: log.wait("collected", timeout_s), other)
+
+    async def waits_for_appends(self, wait: Callable[[float], Awaitable[None]], other: Log) -> None:
+        async def returns() -> None:
+            async with asyncio.timeout(_BOUND_S):
+                await wait(30.0)
+
+        await wait(0.1)
+        # while it waits
+        waiting = asyncio.create_task(returns())
         await asyncio.sleep(0)
         await other.append("collected", 0, b"x", 1)
         await waiting
-        assert loop.time() - started < 5
-        await member.close()
+        # between two waits
+        await other.append("collected", 3, b"x", 1)
+        await returns()
+        # nothing is appended, the time is over
+        async with asyncio.timeout(_BOUND_S):
+            await wait(0.1)
 
-    async def test_an_append_between_a_read_and_a_wait_is_not_slept_over(self, open_log: OpenLog) -> None:
+    async def test_a_member_learns_of_a_change_of_what_it_holds(self, open_log: OpenLog) -> None:
+        log, other = await open_log(), await open_log()
+        a = await log.join("collected", "g", "a")
+        await held(a, {0, 1, 2, 3})
+        await a.wait(0.1)
+        waiting = asyncio.create_task(a.wait(30.0))
+        b = await other.join("collected", "g", "b")
+        async with asyncio.timeout(_REASSIGNED_S):
+            await waiting
+        assert a.held == {0, 2}
+        await b.close()
+        await a.close()
+
+    @pytest.mark.parametrize("who", ["member", "nobody"])
+    async def test_an_append_of_another_process_is_learned_of_within_milliseconds(
+        self, open_log: OpenLog, open_log_elsewhere: OpenLogElsewhere, who: str
+    ) -> None:
         log = await open_log()
         member = await log.join("collected", "g", "w")
         await held(member, {0, 1, 2, 3})
-        await member.wait(1.0)
-        assert await member.read(0, _ANY) in ([], ())
-        await log.append("collected", 0, b"x", 1)
-        async with asyncio.timeout(5):
-            await member.wait(30.0)
+        took_s = []
+        with child(open_log_elsewhere + _APPENDER) as appender:
+            assert await appender.said() == "ready"
+            await (member.wait(0.1) if who == "member" else log.wait("collected", 0.1))
+            for _ in range(20):
+                waiting = asyncio.create_task(member.wait(1.0) if who == "member" else log.wait("collected", 1.0))
+                await asyncio.sleep(0)
+                appender.tell("append")
+                await waiting
+                learned_ns = time.monotonic_ns()
+                took_s.append((learned_ns - int(await appender.said())) / 1e9)
+                assert len(await member.read(0, _ANY)) == 1
+        assert statistics.median(took_s) < _LEARNS_S, took_s
         await member.close()
+
+    async def test_waiting_burns_no_core(self, open_log: OpenLog) -> None:
+        log = await open_log()
+        member = await log.join("collected", "g", "w")
+        await held(member, {0, 1, 2, 3})
+
+        async def wait_on(wait: Callable[[float], Awaitable[None]], seconds: float) -> None:
+            end = time.monotonic() + seconds
+            while (left := end - time.monotonic()) > 0:
+                await wait(left)
+
+        async def both(seconds: float) -> None:
+            await wait_on(member.wait, seconds)
+            await wait_on(lambda timeout_s: log.wait("collected", timeout_s), seconds)
+
+        await both(0.1)
+        used = time.process_time()
+        await both(_IDLE_S / 2)
+        assert time.process_time() - used < _IDLE_CPU_S
+        await member.close()
+
+    async def test_retention_keeps_what_a_group_has_not_done_and_the_last_message(self, open_log: OpenLog) -> None:
+        log = await open_log()
+        positions = [await log.append("processed", 0, b"%d" % n, 1) for n in range(12)]
+        new = await log.append("processed", 1, b"nobody has done it", 1)
+        done = [await log.append("processed", 2, b"all have done it", 1) for _ in range(3)]
+        behind, ahead = [await log.join("processed", group, "w") for group in ("store", "workflow")]
+        for member, number in ((behind, 5), (ahead, 8)):
+            await held(member, {0, 1, 2, 3})
+            await member.commit(0, positions[number])
+            await member.commit(2, done[-1])
+
+        async def kept(partition: int) -> list[Position]:
+            return [message.position for message in await log.read("processed", partition, BEGINNING, _ANY)]
+
+        dropped = await log.trim("processed", later_ms())
+        assert (await kept(0))[-7:] == positions[5:]
+        assert (await log.read("processed", 0, positions[5], 1, inclusive=True))[0].position == positions[5]
+        assert await kept(1) == [new]
+        assert (await kept(2))[-1:] == done[-1:]
+        assert dropped in (0, 15 - len(await kept(0)) - len(await kept(2)))  # 0 of a broker that does it by itself
+        # What a member has read but not committed is read again
+        await behind.restart(0)
+        assert [m.position for m in await behind.read(0, _ANY)] == positions[6:]
+        # A group that was dropped holds nothing back; the last one stays whoever is left
+        for member, group in ((behind, "store"), (ahead, "workflow")):
+            await member.close()
+            await log.drop_group("processed", group)
+        await log.trim("processed", later_ms())
+        for partition, last in ((0, positions[-1]), (1, new), (2, done[-1])):
+            assert (await kept(partition))[-1] == last
+            newest = await log.last("processed", partition)
+            assert newest is not None
+            assert newest.position == last
+        assert await log.last("processed", 3) is None
+
+    async def test_retention_keeps_the_message_at_which_a_group_was_created(self, open_log: OpenLog) -> None:
+        log = await open_log()
+        await log.append("processed", 0, b"x", 1)
+        end = await log.append("processed", 0, b"x", 1)
+        await log.create_group("processed", "dest.x", "end")
+        after = await log.append("processed", 0, b"x", 1)
+        await log.trim("processed", later_ms())
+        found = await log.read("processed", 0, end, _ANY, inclusive=True)
+        assert [message.position for message in found] == [end, after]
+
+    async def test_positions_never_start_again_after_everything_was_done(self, open_log: OpenLog) -> None:
+        log = await open_log()
+        first = await log.append("collected", 0, b"x", 1)
+        await log.trim("collected", later_ms())
+        again = await open_log()
+        assert await again.append("collected", 0, b"y", 1) > first

@@ -2,8 +2,6 @@
 
 import asyncio
 import sqlite3
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from pipeline.clock import SystemClock
 from pipeline.errors import StoreUnavailable, UnknownFormat
 from pipeline.stores.documents import Documents, Query
 from pipeline.stores.sqlite import SqliteDocuments
+from tests.contracts.child import child
 from tests.contracts.documents import DocumentsContract, event
 
 
@@ -64,6 +63,7 @@ import asyncio, sys
 from pathlib import Path
 from pipeline.clock import SystemClock
 from pipeline.stores.sqlite import SqliteDocuments
+from tests.contracts.child import child
 from tests.contracts.documents import event
 
 async def main():
@@ -78,18 +78,11 @@ asyncio.run(main())
 
 async def test_what_was_saved_survives_kill_9_of_its_writer_while_another_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "documents.db"
-    writers = []
-    for start in (0, 1_000_000):
-        arguments = [sys.executable, "-c", _SAVE, str(path), str(start)]
-        writers.append(await asyncio.create_subprocess_exec(*arguments, stdout=subprocess.PIPE))
     said = [0, 0]
-    for _ in range(10):
-        for n, writer in enumerate(writers):
-            assert writer.stdout is not None
-            said[n] = int(await asyncio.wait_for(writer.stdout.readline(), 60))
-    for writer in writers:
-        writer.kill()
-        await writer.wait()
+    with child(_SAVE, str(path), "0") as one, child(_SAVE, str(path), "1000000") as other:
+        for _ in range(10):
+            for n, writer in enumerate((one, other)):
+                said[n] = int(await writer.said())
     documents = await SqliteDocuments.open(path, SystemClock())
     saved = [f"e-{n:05d}" for n in (*range(said[0]), *range(1_000_000, said[1]))]
     assert await documents.known(saved) == frozenset(saved)

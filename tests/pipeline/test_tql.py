@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.tql import TqlError, compile_condition
@@ -23,6 +23,10 @@ SCOPE: dict[str, Any] = {
         "yes": True,
     },
     "event": {"type": "x"},
+    "session": {"id": "s-1", "context": {"page": {"url": "https://example.com/a b"}}},
+    "payload": {"value": 5, "items": [{"sku": "k"}]},
+    "flow": {"run": "r-1"},
+    "memory": {"call": {"status": 200, "body": {"score": Decimal("0.5")}}, "my node": {"error": "none"}},
 }
 
 
@@ -66,12 +70,77 @@ def holds(text: str) -> bool:
         'NOT (event@type = "y")',
         '(event@type="y" OR profile@yes = true) AND profile@stats.visits=3',
         'lowercase(profile@name) = "hello world"',
+        "profile@seen < utcnow()",
+        "utcnow() = now()",
+        'now() = datetime("2026-01-01T01:00:00+01:00")',
+        'profile@seen BETWEEN now.offset("-1d") AND now()',
+        'now.offset("+90s") > now.offset("1m")',
+        'now.offset("-1w") < now.offset("-6 days")',
+        'session@id = "s-1"',
+        'session@context.page.url ENDS WITH "a b"',
+        "payload@value = 5",
+        'payload@items.0.sku = "k"',
+        'flow@run = "r-1"',
+        "flow@ EXISTS",
+        "memory@call.status BETWEEN 200 AND 299",
+        "memory@call.body.score >= 0.5",
+        'memory@"my node".error IS "none"',
+        "memory@other NOT EXISTS",
         'uppercase(event@type) = "X"',
     ],
 )
 def test_it_holds(text: str) -> None:
     assert holds(text)
     assert not holds(f"NOT ({text})")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "profile@stats.visits = 4",
+        "profile@stats.visits != 3",
+        "profile@stats.visits < 3",
+        "profile@stats.visits <= 2",
+        "profile@stats.visits > 3",
+        "profile@stats.visits >= 4",
+        "profile@stats.visits BETWEEN 4 AND 5",
+        "profile@stats.visits BETWEEN 1 AND 2",
+        "profile@name IS NULL",
+        "profile@none IS NULL",
+        "profile@nothing IS NOT NULL",
+        "profile@none EXISTS",
+        "profile@name NOT EXISTS",
+        "profile@name EMPTY",
+        "profile@empty NOT EMPTY",
+        'profile@name CONSISTS "x"',
+        'profile@segments CONSISTS "A"',
+        'profile@name STARTS WITH "hello"',
+        'profile@name ENDS WITH "D"',
+        'profile@name == "hello world"',
+        'profile@name IS "Hello"',
+        'profile@name ~ "hello there"',
+        'profile@name MATCH "word"',
+        'event@type IN ["y"]',
+        'event@type NOT IN ["x"]',
+        "event@type IN []",
+        "NOT (profile@yes = true)",
+        "utcnow() > now()",
+        'memory@call.status = "200"',
+        "flow@other EXISTS",
+        "memory@call.error EXISTS",
+    ],
+)
+def test_it_does_not_hold(text: str) -> None:
+    assert not holds(text)
+    assert holds(f"NOT ({text})")
+
+
+def test_a_condition_asks_for_the_time_whenever_it_is_evaluated() -> None:
+    times = [datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 3, tzinfo=UTC)]
+    for text in ("utcnow()", "now()", 'now.offset("1h")'):
+        left = iter(times)
+        condition = compile_condition(f'{text} < datetime("2026-01-02")', left.__next__)
+        assert [condition({}), condition({})] == [True, False]
 
 
 @pytest.mark.parametrize("operator", ["=", "!=", "<", "<=", ">", ">=", "==", "is", "CONSISTS", "STARTS WITH", "~"])
@@ -140,18 +209,21 @@ def test_a_condition_is_bounded() -> None:
         compile_condition("profile@a = 1" + " " * 5000, now)
 
 
+@settings(deadline=None)  # compiling a condition takes as long as it takes
 @given(st.lists(st.booleans(), min_size=2, max_size=6), st.sampled_from(["AND", "OR"]))
 def test_and_and_or_are_those_of_logic(values: list[bool], joint: str) -> None:
     text = f" {joint} ".join("1 = 1" if value else "1 = 2" for value in values)
     assert holds(text) == (all(values) if joint == "AND" else any(values))
 
 
+@settings(deadline=None)  # compiling a condition takes as long as it takes
 @given(st.integers(-(10**6), 10**6))
 def test_a_binary_number_equals_what_was_written(hundredths: int) -> None:
     written = Decimal(hundredths).scaleb(-2)
     assert compile_condition(f"profile@n = {written}", now)({"profile": {"n": float(written)}})
 
 
+@settings(deadline=None)  # compiling a condition takes as long as it takes
 @given(st.one_of(st.integers(-(10**12), 10**12), st.decimals(-1000, 1000, places=3)), st.integers(-1000, 1000))
 def test_numbers_compare_by_value_whatever_their_type(one: Any, other: int) -> None:
     condition = compile_condition(f"profile@n < {other}", now)
@@ -189,6 +261,7 @@ EVERY_OPERATOR = [
 ]
 
 
+@settings(deadline=None)  # compiling a condition takes as long as it takes
 @given(VALUES, VALUES)
 def test_no_data_makes_a_condition_raise(one: Any, other: Any) -> None:
     for condition in EVERY_OPERATOR:

@@ -11,6 +11,7 @@ from pipeline.definition import Workflow, parse
 from pipeline.errors import Malformed
 from pipeline.http.port import Response
 from pipeline.workflow.flow import Flow, HttpCall, HttpResult, Run, Tools, compile_workflow
+from pipeline.workflow.registry import NODE_TYPES
 
 START = {"id": "start", "type": "start"}
 
@@ -76,6 +77,72 @@ def test_changes_are_collected_and_later_nodes_see_them() -> None:
     )
     assert [id for id, _ in done.trace] == ["start", "copy", "more", "if", "add", "remove", "end"]
     assert given == scope()
+
+
+#: By node type: settings, the port it goes on by, what it does to the profile.
+ONE_NODE: dict[str, tuple[dict[str, Any], str, tuple[Any, ...]]] = {
+    "start": ({}, "payload", ()),
+    "if": ({"condition": "event@n = 5"}, "true", ()),
+    "copy-data": ({"mapping": {"profile@x": "event@n"}}, "payload", (("=", "x", 5),)),
+    "set-data": ({"mapping": {"profile@x": "event@n"}}, "payload", (("=", "x", 5),)),
+    "increment": ({"field": "profile@x"}, "payload", (("+", "x", 1),)),
+    "add-segment": ({"segment": "new"}, "payload", (("[]", "segments", "new"),)),
+    "remove-segment": ({"segment": "old"}, "payload", (("-[]", "segments", "old"),)),
+    "emit-event": ({"type": "t"}, "payload", ()),
+    "call-http": ({"url": "http://x"}, "response", ()),
+    "end": ({}, "", ()),
+}
+
+
+@pytest.mark.parametrize("type", NODE_TYPES)
+def test_each_node_type_goes_on_by_its_port(type: str) -> None:
+    settings, port, operations = ONE_NODE[type]
+    made = flow([]) if type == "start" else flow([node("n", type, **settings)], ("start", "n"))
+    answers = [HttpResult(Response(204, {}, b""), "")] if type == "call-http" else []
+    done, calls = run(made, scope(), *answers)
+    assert (done.state, done.operations, len(calls)) == ("done", operations, len(answers))
+    assert done.trace[-1] == ("start" if type == "start" else "n", port)
+
+
+@pytest.mark.parametrize("type", ["copy-data", "set-data"])
+def test_data_is_set_from_references_templates_and_literals(type: str) -> None:
+    mapping = {
+        "profile@data.pii.firstname": "event@type",
+        "profile@traits.text": "hi {{event@n}}",
+        "profile@traits.literal": "`event@type",
+        "profile@traits.number": 7,
+        "profile@traits.deep": {"list": ["event@n", None]},
+        "profile@traits.missing": "event@none",
+        "profile@traits.run": "flow@run",
+    }
+    done, _ = run(flow([node("set", type, mapping=mapping)], ("start", "set")), scope())
+    assert done.state == "done"
+    assert done.operations == (
+        ("=", "data.pii.firstname", "t"),
+        ("=", "traits.text", "hi 5"),
+        ("=", "traits.literal", "event@type"),
+        ("=", "traits.number", 7),
+        ("=", "traits.deep", {"list": [5, None]}),
+        ("=", "traits.missing", None),
+        ("=", "traits.run", "run-1"),
+    )
+
+
+def test_a_branch_ends_at_an_end() -> None:
+    with pytest.raises(Malformed, match="no port 'payload'"):
+        flow([node("end", "end"), node("a", "add-segment", segment="a")], ("start", "end"), ("end", "a"))
+    done, _ = run(flow([node("end", "end")], ("start", "end")), scope())
+    assert (done.state, done.operations, [id for id, _ in done.trace]) == ("done", (), ["start", "end"])
+
+
+@pytest.mark.parametrize(("text", "taken"), [("profile@stats.visits = 2", "yes"), ("flow@run = 'other'", "no")])
+def test_a_condition_goes_on_by_one_port_only(text: str, taken: str) -> None:
+    made = flow(
+        [node("if", "if", condition=text), *(node(id, "add-segment", segment=id) for id in ("yes", "no"))],
+        *(("start", "if"), ("if", "yes", "true"), ("if", "no", "false")),
+    )
+    done, _ = run(made, scope())
+    assert done.operations == (("[]", "segments", taken),)
 
 
 def test_a_removal_is_sent_even_when_the_profile_lacks_the_segment() -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from pipeline import identity
+from pipeline.stores.documents import Query
 from tests.system import payload, running
 
 GOOD: dict[str, Any] = {
@@ -69,6 +71,9 @@ CASES: list[tuple[bytes, int, str]] = [
     (_event(properties={"n": 0}).replace(b'"n": 0', b'"n": 1e999'), 422, "events[0].properties.n"),
     (b"[" + _with(source={"id": "unknown"}) + b"]", 406, ""),
     (b"[" + _with() + b"," + _event(properties=5) + b"]", 422, "[1].events[0].properties"),
+    (b"[" + _with() + b"," + _event(id="\n\u0001") + b"]", 422, "[1].events[0].id"),
+    (b"[" + _with() + b"," + _with(source={"id": "unknown"}) + b"]", 406, ""),
+    (b"[" + _with() + b"," + _event(properties={"big": "x" * 300_000}) + b"]", 413, ""),
     (b"[" * 5000 + b"]" * 5000, 422, "[0]"),
     (b'{"a":' * 5000 + b"1" + b"}" * 5000, 422, "body"),
     (_with(events=[{"type": "x"}] * 1001), 413, ""),
@@ -77,17 +82,22 @@ CASES: list[tuple[bytes, int, str]] = [
 ]
 
 
-async def test_each_refusal_has_its_status_and_names_its_field(tmp_path: Path) -> None:
-    async with running(tmp_path) as system:
+def test_every_unprocessable_body_names_its_field() -> None:
+    assert all(bool(field) is (status == 422) for _, status, field in CASES)
+
+
+@pytest.mark.parametrize(("body", "status", "field"), CASES, ids=[f"{n}-{case[2]}" for n, case in enumerate(CASES)])
+async def test_each_refusal_has_its_status_and_names_its_field(
+    tmp_path: Path, body: bytes, status: int, field: str
+) -> None:
+    async with running(tmp_path, ()) as system:
         await system.put("sources", "shop", {"static_profile_id": True})
-        for body, status, field in CASES:
-            answer = await system.public.post("/track", content=body)
-            assert answer.status_code == status, (body[:200], answer.status_code, answer.text[:300])
-            said = answer.json()
-            assert said["detail"]
-            assert said.get("field", "") == field, (body[:200], said)
-        account = await system.quiet()
-        assert account["accepted"] == 0
+        answer = await system.public.post("/track", content=body)
+        assert answer.status_code == status, (answer.status_code, answer.text[:300])
+        said = answer.json()
+        assert said["detail"].startswith(f"{field}: " if field else "")
+        assert said.get("field", "") == field
+        assert [await system.ports.log.last("collected", n) for n in range(4)] == [None] * 4
 
 
 async def test_other_requests_are_refused_with_json(tmp_path: Path) -> None:
@@ -105,9 +115,11 @@ async def test_other_requests_are_refused_with_json(tmp_path: Path) -> None:
         assert (answer.status_code, answer.json()["field"]) == (422, "profile.id")
         answer = await system.public.post("/track", content=b"x", headers={"content-encoding": "gzip"})
         assert answer.status_code == 415
-        for query in ({"wait": "forever"}, {"wait": "stored", "timeout": "31"}, {"wait": "stored", "timeout": "x"}):
-            answer = await system.track(payload("shop"), **query)
-            assert answer.status_code == 422
+        for query, field in (("forever", "wait"), ("stored&timeout=31", "timeout"), ("stored&timeout=x", "timeout")):
+            answer = await system.public.post(f"/track?wait={query}", json=payload("shop", profile={"id": "p"}))
+            assert (answer.status_code, answer.json()["field"]) == (422, field)
+        answer = await system.public.post("/track", json=payload("shop"), headers={"idempotency-key": "x" * 513})
+        assert (answer.status_code, answer.json()["field"]) == (422, "Idempotency-Key")
         assert (await system.track({"source": {"id": "shop"}})).json() is None
         assert (await system.private.get("/status", headers={"authorization": "Bearer x"})).status_code == 401
 
@@ -131,23 +143,44 @@ def _mutated(body: bytes, dice: random.Random) -> bytes:
     return bytes(changed)
 
 
+def _body(number: int) -> bytes:
+    """Two payloads whose ids no other body has."""
+    payloads = []
+    for half in "ab":
+        text = json.dumps(GOOD)
+        for name in ("s-1", "p-1", "m-1", "m-2"):
+            text = text.replace(f'"{name}"', f'"{name}-{number:04d}-{half}"')
+        payloads.append(text)
+    return f"[{', '.join(payloads)}]".encode()
+
+
 async def test_a_thousand_mutations_never_make_a_server_error_nor_a_stored_half(tmp_path: Path) -> None:
     dice = random.Random(20261124)
-    body = json.dumps([GOOD, GOOD]).encode()
     async with running(tmp_path) as system:
         await system.put("sources", "shop", {"static_profile_id": True})
-        expected = 0
-        for _ in range(20):
-            bodies = [_mutated(body, dice) for _ in range(50)]
-            answers = await asyncio.gather(*(system.public.post("/track", content=one) for one in bodies))
+        taken, answered = 0, []
+        for start in range(0, 1000, 50):
+            bodies = [_mutated(_body(n), dice) for n in range(start, start + 50)]
+            answers = await asyncio.gather(
+                *(system.public.post("/track?wait=stored&timeout=30", content=one) for one in bodies)
+            )
             for one, answer in zip(bodies, answers, strict=True):
                 assert answer.status_code == 200 or 400 <= answer.status_code < 500, answer.text
+                said = answer.json()
                 if answer.status_code == 200:
-                    expected += _events_in(one)
+                    taken += _events_in(one)
+                    answered += [event["id"] for part in said if part for event in part["events"]]
                 else:
-                    assert answer.json()["detail"]
+                    assert said["detail"]
+                    assert bool(said.get("field")) is (answer.status_code == 422)
         account = await system.quiet()
-        assert account["accepted"] == expected > 0
+        assert account["accepted"] == taken > 0
+        # What was answered 200 is stored, each event once, and nothing else is
+        documents = system.ports.documents
+        stored = await documents.known([*answered, *(identity.event_id("shop", id) for id in answered)])
+        assert len(stored) == len(answered) == len(set(answered))
+        assert await documents.count("event", Query({"client": True})) == account["stored"] == len(answered)
+        assert account["duplicate"] == taken - len(answered)
 
 
 def _events_in(body: bytes) -> int:

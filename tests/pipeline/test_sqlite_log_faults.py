@@ -42,11 +42,13 @@ def holder(log: SqliteLog, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A stopped process that holds the lock of topic `collected`."""
     arguments = [sys.executable, "-c", _HOLD, str(tmp_path / "log" / "collected.lock")]
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "held\n"
-        os.kill(process.pid, signal.SIGSTOP)
-        yield process
-        process.kill()
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "held\n"
+            os.kill(process.pid, signal.SIGSTOP)
+            yield process
+        finally:
+            process.kill()
 
 
 async def test_a_stopped_holder_of_the_lock_is_named_and_what_was_not_begun_is_never_stored(
@@ -59,8 +61,8 @@ async def test_a_stopped_holder_of_the_lock_is_named_and_what_was_not_begun_is_n
         await log.append("collected", 0, b"not begun", 1)
     with pytest.raises(LogUnavailable):
         await log.exclusive("collected", 0)
-    await log.append("processed", 0, b"another topic", 1)
     monkeypatch.setattr(group_commit, "APPEND_DEADLINE_S", _BOUND_S)
+    await log.append("processed", 0, b"another topic", 1)
     holder.kill()
     await log.append("collected", 0, b"after", 1)
     assert [m.data for m in await log.read("collected", 0, BEGINNING, _ANY)] == [b"begun", b"after"]
@@ -174,12 +176,12 @@ async def test_closing_ends_memberships_and_tells_who_waits(tmp_path: Path) -> N
     await other.close()
 
 
-async def test_a_file_of_a_newer_format_is_not_altered(tmp_path: Path) -> None:
+async def test_a_file_of_a_newer_format_is_refused_and_not_altered(tmp_path: Path) -> None:
     db = sqlite3.connect(tmp_path / "collected.db")
     with db:
         db.execute("create table meta(name text primary key, value integer not null)")
         db.execute("insert into meta values('format', 99), ('partitions', 4)")
-    with pytest.raises(UnknownFormat):
+    with pytest.raises(UnknownFormat, match="format 99"):
         await SqliteLog.open(tmp_path, 4, SystemClock())
     assert db.execute("select name from sqlite_master where type = 'table'").fetchall() == [("meta",)]
     db.close()
