@@ -11,8 +11,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from pipeline.errors import Fenced, NotFound
-from pipeline.log.port import BEGINNING, Log, Position
+from pipeline.log.port import BEGINNING, Log, Membership, Position
 from tests.contracts.child import child
+from tests.contracts.joined import joined
 from tests.contracts.ugly import UGLY_BODIES, UGLY_NAMES
 
 #: Opens the same log again: another process's view of it.
@@ -47,6 +48,13 @@ _IDLE_S = 2.0
 _IDLE_CPU_S = 0.05
 
 _ANY = 10_000_000
+
+
+async def wait_for_ever(membership: Membership) -> None:
+    """Until it raises, within five seconds."""
+    async with asyncio.timeout(5):
+        while True:
+            await membership.wait(0.2)
 
 
 async def held(membership: object, expected: set[int]) -> None:
@@ -134,7 +142,7 @@ class LogContract:
     async def test_a_group_goes_on_after_its_committed_position(self, open_log: OpenLog) -> None:
         log = await open_log()
         positions = [await log.append("collected", 0, b"%d" % n, 1) for n in range(4)]
-        member = await log.join("collected", "g", "w")
+        member = await joined(log, "collected", "g", "w")
         await held(member, {0, 1, 2, 3})
         assert [m.data for m in await member.read(0, 1)] == [b"0"]
         assert [m.data for m in await member.read(0, _ANY)] == [b"1", b"2", b"3"]
@@ -144,7 +152,7 @@ class LogContract:
         await member.close()
         other = await open_log()
         assert await other.committed("collected", 0, "g") == positions[1]
-        again = await other.join("collected", "g", "w2")
+        again = await joined(other, "collected", "g", "w2")
         await held(again, {0, 1, 2, 3})
         assert [m.data for m in await again.read(0, _ANY)] == [b"2", b"3"]
         await again.close()
@@ -152,7 +160,7 @@ class LogContract:
     async def test_a_commit_never_moves_back(self, open_log: OpenLog) -> None:
         log = await open_log()
         first, second = [await log.append("collected", 0, b"x", 1) for _ in range(2)]
-        member = await log.join("collected", "g", "w")
+        member = await joined(log, "collected", "g", "w")
         await member.commit(0, second)
         await member.commit(0, first)
         assert await log.committed("collected", 0, "g") == second
@@ -162,9 +170,9 @@ class LogContract:
         self, open_log: OpenLog
     ) -> None:
         log, other = await open_log(), await open_log()
-        b = await log.join("collected", "g", "b")
+        b = await joined(log, "collected", "g", "b")
         await held(b, {0, 1, 2, 3})
-        a = await other.join("collected", "g", "a")
+        a = await joined(other, "collected", "g", "a")
         await held(a, {0, 2})
         await held(b, {1, 3})
         await a.close()
@@ -174,7 +182,7 @@ class LogContract:
     async def test_groups_do_not_disturb_each_other(self, open_log: OpenLog) -> None:
         log = await open_log()
         position = await log.append("processed", 0, b"x", 1)
-        one = await log.join("processed", "store", "w")
+        one = await joined(log, "processed", "store", "w")
         await one.commit(0, position)
         await log.create_group("processed", "dest.a-b_c", "start")
         assert await log.committed("processed", 0, "dest.a-b_c") == BEGINNING
@@ -186,7 +194,7 @@ class LogContract:
         log, other = await open_log(), await open_log()
         positions = [await log.append("processed", 0, b"x", 1) for _ in UGLY_NAMES]
         for name, position in zip(UGLY_NAMES, positions, strict=True):
-            member = await log.join("processed", name, "w")
+            member = await joined(log, "processed", name, "w")
             await held(member, {0, 1, 2, 3})
             await member.commit(0, position)
             await member.close()
@@ -197,7 +205,7 @@ class LogContract:
 
     async def test_ugly_names_of_workers_stay_apart(self, open_log: OpenLog) -> None:
         log = await open_log()
-        members = {name: await log.join("collected", "g", name) for name in UGLY_NAMES}
+        members = {name: await joined(log, "collected", "g", name) for name in UGLY_NAMES}
         for place, name in enumerate(sorted(UGLY_NAMES)):
             await held(members[name], {place} if place < 4 else set())
         for member in members.values():
@@ -209,7 +217,7 @@ class LogContract:
         await log.create_group("processed", "dest.x", "end")
         await other.append("processed", 0, b"after", 1)
         await log.create_group("processed", "dest.x", "start")  # exists: stays as it is
-        member = await other.join("processed", "dest.x", "w")
+        member = await joined(other, "processed", "dest.x", "w")
         await held(member, {0, 1, 2, 3})
         assert [m.data for m in await member.read(0, _ANY)] == [b"after"]
         await member.close()
@@ -224,7 +232,7 @@ class LogContract:
         await log.append("collected", 0, b"x", 5)
         await log.append("collected", 3, b"x", 2)
         assert (await log.backlog("collected", "g")).records == 17
-        member = await log.join("collected", "g", "w")
+        member = await joined(log, "collected", "g", "w")
         await member.commit(0, first)
         backlog = await log.backlog("collected", "g")
         assert backlog.records == 7
@@ -235,7 +243,7 @@ class LogContract:
 
     async def test_a_member_waits_until_something_is_appended(self, open_log: OpenLog) -> None:
         log, other = await open_log(), await open_log()
-        member = await log.join("collected", "g", "w")
+        member = await joined(log, "collected", "g", "w")
         await held(member, {0, 1, 2, 3})
         await self.waits_for_appends(member.wait, other)
         await member.close()
@@ -264,11 +272,11 @@ class LogContract:
 
     async def test_a_member_learns_of_a_change_of_what_it_holds(self, open_log: OpenLog) -> None:
         log, other = await open_log(), await open_log()
-        a = await log.join("collected", "g", "a")
+        a = await joined(log, "collected", "g", "a")
         await held(a, {0, 1, 2, 3})
         await a.wait(0.1)
         waiting = asyncio.create_task(a.wait(30.0))
-        b = await other.join("collected", "g", "b")
+        b = await joined(other, "collected", "g", "b")
         async with asyncio.timeout(_REASSIGNED_S):
             await waiting
         assert a.held == {0, 2}
@@ -280,7 +288,7 @@ class LogContract:
         self, open_log: OpenLog, open_log_elsewhere: OpenLogElsewhere, who: str
     ) -> None:
         log = await open_log()
-        member = await log.join("collected", "g", "w")
+        member = await joined(log, "collected", "g", "w")
         await held(member, {0, 1, 2, 3})
         took_s = []
         with child(open_log_elsewhere + _APPENDER) as appender:
@@ -299,7 +307,7 @@ class LogContract:
 
     async def test_waiting_burns_no_core(self, open_log: OpenLog) -> None:
         log = await open_log()
-        member = await log.join("collected", "g", "w")
+        member = await joined(log, "collected", "g", "w")
         await held(member, {0, 1, 2, 3})
 
         async def wait_on(wait: Callable[[float], Awaitable[None]], seconds: float) -> None:
@@ -322,7 +330,7 @@ class LogContract:
         positions = [await log.append("processed", 0, b"%d" % n, 1) for n in range(12)]
         new = await log.append("processed", 1, b"nobody has done it", 1)
         done = [await log.append("processed", 2, b"all have done it", 1) for _ in range(3)]
-        behind, ahead = [await log.join("processed", group, "w") for group in ("store", "workflow")]
+        behind, ahead = [await joined(log, "processed", group, "w") for group in ("store", "workflow")]
         for member, number in ((behind, 5), (ahead, 8)):
             await held(member, {0, 1, 2, 3})
             await member.commit(0, positions[number])
@@ -368,3 +376,28 @@ class LogContract:
         await log.trim("collected", later_ms())
         again = await open_log()
         assert await again.append("collected", 0, b"y", 1) > first
+
+    async def test_nobody_joins_a_group_that_is_not_there(self, open_log: OpenLog) -> None:
+        log = await open_log()
+        with pytest.raises(NotFound, match="no group"):
+            await log.join("processed", "dest.x", "w")
+        assert await log.groups("processed") == []
+
+    async def test_members_of_a_dropped_group_are_told_though_another_has_its_name(self, open_log: OpenLog) -> None:
+        log, other = await open_log(), await open_log()
+        await log.append("processed", 0, b"old", 1)
+        member = await joined(log, "processed", "dest.x", "w")
+        await held(member, {0, 1, 2, 3})
+        await other.drop_group("processed", "dest.x")
+        await other.create_group("processed", "dest.x", "end")
+        await other.append("processed", 0, b"new", 1)
+        with pytest.raises(NotFound, match="dropped"):
+            await wait_for_ever(member)
+        assert member.held == frozenset()
+        with pytest.raises(NotFound):
+            await member.commit(0, Position(0, 1))
+        await member.close()
+        again = await log.join("processed", "dest.x", "w")
+        await held(again, {0, 1, 2, 3})
+        assert [message.data for message in await again.read(0, _ANY)] == [b"new"]
+        await again.close()

@@ -18,6 +18,7 @@ from pipeline.errors import Misconfigured
 from pipeline.log.port import BEGINNING
 from pipeline.log.sqlite import TOPICS, SqliteLog
 from tests.contracts.child import child
+from tests.contracts.joined import joined
 from tests.contracts.log import LogContract, OpenLog, OpenLogElsewhere, held, later_ms
 
 
@@ -53,7 +54,7 @@ class TestSqliteLog(LogContract):
 async def test_trimming_drops_what_is_old_and_done_in_steps(open_log: OpenLog) -> None:
     log = await open_log()
     positions = [await log.append("processed", 0, b"x" * 200_000, 1) for _ in range(30)]
-    member = await log.join("processed", "store", "w")
+    member = await joined(log, "processed", "store", "w")
     assert await log.trim("processed", later_ms()) == 0
     await member.commit(0, positions[19])
     assert await log.trim("processed", 0) == 0  # nothing is that old
@@ -140,6 +141,7 @@ from pipeline.log.sqlite import SqliteLog
 
 async def main():
     log = await SqliteLog.open(Path(sys.argv[1]), 4, SystemClock())
+    await log.create_group("collected", "g", "start")
     member = await log.join("collected", "g", "a")
     writer = await log.exclusive("processed", 0)
     print("joined", flush=True)
@@ -160,7 +162,7 @@ async def test_a_dead_or_stopped_member_is_replaced_and_its_writer_fenced(
     log = await open_log()
     with child(_JOIN, str(tmp_path / "log")) as other:
         assert await other.said() == "joined"
-        member = await log.join("collected", "g", "b")
+        member = await joined(log, "collected", "g", "b")
         await held(member, {1, 3})
         os.kill(other.process.pid, number)
         started = time.monotonic()

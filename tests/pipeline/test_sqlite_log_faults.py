@@ -17,6 +17,7 @@ from pipeline.errors import LogUnavailable, Misconfigured, NotFound, UnknownForm
 from pipeline.log import group_commit, sqlite_topic
 from pipeline.log.port import BEGINNING, Position
 from pipeline.log.sqlite import SqliteLog
+from tests.contracts.joined import joined
 
 _ANY = 1 << 40
 _BOUND_S = 10.0
@@ -108,31 +109,31 @@ async def test_a_worker_gets_its_name_again_at_once_but_not_while_a_namesake_liv
     log: SqliteLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipeline.log.sqlite_membership._NAMESAKE_S", 0.1)
-    first = await log.join("collected", "g", "w")
+    first = await joined(log, "collected", "g", "w")
     with pytest.raises(LogUnavailable, match="lives in"):
-        await log.join("collected", "g", "w")
+        await joined(log, "collected", "g", "w")
     assert first.held == {0, 1, 2, 3}
     monkeypatch.setattr("pipeline.log.sqlite_membership._NAMESAKE_S", _BOUND_S)
-    second, _ = await asyncio.gather(log.join("collected", "g", "w"), first.close())
+    second, _ = await asyncio.gather(joined(log, "collected", "g", "w"), first.close())
     assert second.held == {0, 1, 2, 3}
 
 
 async def test_one_process_may_be_several_workers_of_a_group(log: SqliteLog) -> None:
-    a, b = await log.join("collected", "g", "a"), await log.join("collected", "g", "b")
-    elsewhere = await log.join("processed", "g", "b")
+    a, b = await joined(log, "collected", "g", "a"), await joined(log, "collected", "g", "b")
+    elsewhere = await joined(log, "processed", "g", "b")
     await _until(lambda: a.held == {0, 2} and b.held == {1, 3})
     assert elsewhere.held == {0, 1, 2, 3}
 
 
 async def test_nobody_dies_when_the_wall_clock_is_set(log: SqliteLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    member = await log.join("collected", "g", "w")
+    member = await joined(log, "collected", "g", "w")
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() + 3600)
     assert member.held == {0, 1, 2, 3}
 
 
 async def test_a_commit_that_another_holder_overwrote_comes_back(log: SqliteLog, tmp_path: Path) -> None:
-    member = await log.join("collected", "g", "w")
+    member = await joined(log, "collected", "g", "w")
     await member.commit(0, Position(0, 9))
     (cursor,) = (tmp_path / "log").glob("collected@g.cursor")
     with cursor.open("r+b") as file:
@@ -149,7 +150,7 @@ async def test_a_commit_that_another_holder_overwrote_comes_back(log: SqliteLog,
 async def test_a_dropped_group_leaves_no_file_and_begins_anew(log: SqliteLog, tmp_path: Path) -> None:
     files = {path.name for path in (tmp_path / "log").iterdir()}
     position = await log.append("processed", 0, b"x", 1)
-    member = await log.join("processed", "dest.x", "w")
+    member = await joined(log, "processed", "dest.x", "w")
     await member.commit(0, position)
     await member.close()
     await log.drop_group("processed", "dest.x")
@@ -161,8 +162,8 @@ async def test_a_dropped_group_leaves_no_file_and_begins_anew(log: SqliteLog, tm
 async def test_closing_ends_memberships_and_tells_who_waits(tmp_path: Path) -> None:
     log = await SqliteLog.open(tmp_path / "log", 4, SystemClock())
     other = await SqliteLog.open(tmp_path / "log", 4, SystemClock())
-    await log.join("collected", "g", "a")
-    member = await other.join("collected", "g", "b")
+    await joined(log, "collected", "g", "a")
+    member = await joined(other, "collected", "g", "b")
     await log.wait("collected", 0.0)
     waiting = asyncio.create_task(log.wait("collected", 60.0))
     await asyncio.sleep(0)
@@ -200,7 +201,7 @@ async def test_what_cannot_be_a_log_is_said_before_anything_starts(tmp_path: Pat
 async def test_opening_many_times_leaves_no_descriptor_open(tmp_path: Path) -> None:
     async def once(partitions: int) -> None:
         log = await SqliteLog.open(tmp_path / "log", partitions, SystemClock())
-        member = await log.join("collected", "g", "w")
+        member = await joined(log, "collected", "g", "w")
         await log.committed("collected", 0, "g")
         await log.drop_group("collected", "g")
         await log.create_group("collected", "g", "end")
