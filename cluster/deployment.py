@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import socket
 import subprocess
 import sys
@@ -12,6 +13,16 @@ from pipeline.errors import Misconfigured
 
 #: A head that does not answer by then will not.
 _HEAD_DEADLINE_S = 60.0
+
+_ADDRESS = re.compile(r"([^\s:/\[\]]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})", re.ASCII)
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """Raises `Misconfigured` when a Ray address is not written as host:port."""
+    found = _ADDRESS.fullmatch(address)
+    if found is None or not 0 < int(found.group(2)) < 65536:
+        raise Misconfigured(f"RAY_ADDRESS={address!s:.64} cannot be used: write the head's address as host:port")
+    return found.group(1).strip("[]"), int(found.group(2))
 
 
 def start(settings: Settings, address: str) -> "subprocess.Popen[bytes]":
@@ -42,11 +53,11 @@ def failure(process: "subprocess.Popen[bytes]") -> str:
 
 
 def _wait_for(address: str) -> None:
-    host, _, port = address.rpartition(":")
+    host, port = host_and_port(address)
     deadline = time.monotonic() + _HEAD_DEADLINE_S
     while True:
         try:
-            socket.create_connection((host, int(port)), timeout=1).close()
+            socket.create_connection((host, port), timeout=1).close()
             return
         except OSError:
             if time.monotonic() > deadline:

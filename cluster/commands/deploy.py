@@ -16,6 +16,7 @@ def deploy() -> None:
     address = os.environ.get("RAY_ADDRESS")
     if not address:
         raise Misconfigured("RAY_ADDRESS is not set: give it the head's address as host:port, or use `rayfold up`")
+    deployment.host_and_port(address)
     settings, _ = folder.prepare(settings_of())
     asyncio.run(wiring.migrate(settings))
     process = deployment.start(settings, address)

@@ -13,7 +13,7 @@ from pipeline.clock import Clock
 from pipeline.errors import DefinitionsUnavailable, Misconfigured, NotFound, UnknownFormat
 from pipeline.stores.definitions import Changes, Definition, Heartbeat
 from pipeline.stores.definitions_tables import REVISION, Tables
-from pipeline.stores.engine import open_engine
+from pipeline.stores.engine import open_engine, unopened
 
 #: Format of definition bodies.
 SCHEMA = 1
@@ -33,7 +33,7 @@ class SqlDefinitions:
 
     @classmethod
     async def open(cls, url: str, clock: Clock, prefix: str = "") -> "SqlDefinitions":
-        """Raises `Misconfigured` when the tables are missing, `UnknownFormat` when they are newer than this code."""
+        """Raises `Misconfigured` when the tables are missing or the file is unusable, `UnknownFormat` for newer tables."""
         opened = cls(open_engine(url), Tables(prefix), clock)
         try:
             await opened._check()
@@ -49,7 +49,7 @@ class SqlDefinitions:
         except DBAPIError as error:
             if "no such table" in str(error) or "doesn't exist" in str(error):
                 raise Misconfigured("the definitions database has no tables yet: run `rayfold migrate`") from error
-            raise DefinitionsUnavailable(f"the definitions database does not answer: {error.orig}") from error
+            raise unopened(self._engine, error) from error
         if found != REVISION:
             raise UnknownFormat(
                 f"the definitions database is at revision {found}, this Rayfold needs {REVISION}: "
