@@ -11,7 +11,7 @@ from pipeline.shape import fault
 Json = dict[str, Any]
 
 #: Ids of definitions: they appear in URLs, group names and file names.
-ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
 
 class _Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -94,6 +94,6 @@ def parse(kind: str, body: bytes) -> Source | Destination | Workflow | Rule:
         raise Malformed(f"this is no {kind[:-1]}: {message}", field or "body") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Malformed(f"this is not JSON: {error}") from error
-    if not re.match(ID_PATTERN, value.id):
+    if not re.fullmatch(ID_PATTERN, value.id):
         raise Malformed(f"the id {value.id!r} must be 1-64 letters, digits, '.', '_' or '-'", "id")
     return value

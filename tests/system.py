@@ -110,7 +110,7 @@ async def running(folder: Path, stages: Sequence[str] = STAGES, worker: str = "w
     ]
     run = Running(ports, watch, facts, {"layout": "test"}, wanted)
     public = httpx.AsyncClient(
-        transport=httpx.ASGITransport(public_app(ports, watch, Limits(), run.metrics)),
+        transport=httpx.ASGITransport(public_app(ports, watch, Limits(), run.metrics, TOKEN)),
         base_url="http://test",
         timeout=60,
     )

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Table, delete, select, text, update
+from sqlalchemy import Table, delete, func, select, text, update
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -92,6 +92,12 @@ class SqlDefinitions:
         wanted = (table.c.kind == kind, table.c.id > after, table.c.deleted.is_(False))
         rows = await self._read(_columns(table).where(*wanted).order_by(table.c.id).limit(limit))
         return [_definition(row) for row in rows]
+
+    async def count(self, kind: str) -> int:
+        table = self._tables.definition
+        wanted = (table.c.kind == kind, table.c.deleted.is_(False))
+        rows = await self._read(select(func.count()).select_from(table).where(*wanted))
+        return int(rows[0][0])
 
     async def changed(self, since: int) -> Changes:
         table = self._tables.definition
