@@ -27,6 +27,7 @@ _COMMANDS: Mapping[str, str] = {
     "rule": "definitions:rule",
     "demo": "demo",
     "bench": "bench",
+    "haproxy-env": "haproxy_env:haproxy_env",
 }
 
 

@@ -7,12 +7,16 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 
 from cluster.settings import Settings
 from pipeline.errors import Misconfigured
 
 #: A head that does not answer by then will not.
 _HEAD_DEADLINE_S = 60.0
+
+#: How a head that listens on loopback only is joined (cluster/head.py starts it so).
+OWN_HEAD: Mapping[str, str] = {"RAY_AUTH_MODE": "disabled", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 _ADDRESS = re.compile(r"([^\s:/\[\]]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})", re.ASCII)
 
@@ -25,8 +29,8 @@ def host_and_port(address: str) -> tuple[str, int]:
     return found.group(1).strip("[]"), int(found.group(2))
 
 
-def start(settings: Settings, address: str) -> "subprocess.Popen[bytes]":
-    """Begin to deploy onto the cluster at `address`, which may still be starting."""
+def start(settings: Settings, address: str, access: Mapping[str, str] = OWN_HEAD) -> "subprocess.Popen[bytes]":
+    """Begin to deploy onto the cluster at `address`, which may still be starting; `access` as that one was started with."""
     process = subprocess.Popen(
         [sys.executable, "-m", "cluster.deployment", address],
         stdin=subprocess.PIPE,
@@ -35,8 +39,7 @@ def start(settings: Settings, address: str) -> "subprocess.Popen[bytes]":
         env={
             **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
             "RAY_SERVE_ENABLE_HA_PROXY": "1",
-            "RAY_AUTH_MODE": "disabled",
-            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+            **access,
         },
     )
     assert process.stdin is not None

@@ -9,6 +9,9 @@ from cluster import deployment, folder, wiring
 from cluster.options import settings_of
 from pipeline.errors import Misconfigured, Retry
 
+#: What of Ray's own environment decides how a cluster is joined.
+_ACCESS = ("RAY_AUTH_", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")
+
 
 @click.command()
 def deploy() -> None:
@@ -19,7 +22,8 @@ def deploy() -> None:
     deployment.host_and_port(address)
     settings, _ = folder.prepare(settings_of())
     asyncio.run(wiring.migrate(settings))
-    process = deployment.start(settings, address)
+    access = {name: value for name, value in os.environ.items() if name.startswith(_ACCESS)}
+    process = deployment.start(settings, address, access)
     if process.wait() != 0:
         raise Retry(f"the deployment failed: {deployment.failure(process)}")
     click.echo(f"deployed (layout {settings.layout}); public API at {settings.url}/track")
