@@ -49,6 +49,15 @@ def prepare(settings: Settings) -> tuple[Settings, bool]:
     return replace(settings, data=folder, admin_token=token, secret_key=key), known is None
 
 
+def first_showing(settings: Settings) -> bool:
+    """Whether the token that was made here has never been printed; from now on it has."""
+    try:
+        os.close(os.open(settings.data / "secrets" / "admin_token.shown", os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        return False
+    return True
+
+
 def admin_token(settings: Settings) -> str:
     """The token of an installation that runs or ran. Raises `Misconfigured` when there is none."""
     if settings.admin_token:
