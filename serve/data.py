@@ -50,6 +50,13 @@ def data_routes(ports: Ports) -> APIRouter:
         """A profile by any id it ever had."""
         return json_response(msgspec.Raw((await find_profile(ports, id)).body))
 
+    @router.get("/sessions")
+    async def list_sessions(profile: str = "", limit: int = 25, cursor: str = "", q: str = "") -> Response:
+        """Sessions, newest first; one that several profiles shared is listed once for each."""
+        if profile:
+            profile = (await find_profile(ports, profile)).id
+        return await search("session", Query(chosen(profile=profile), text=q), limit, cursor)
+
     @router.get("/sessions/{id:path}")
     async def get_session(id: str) -> Response:
         """A session; when several profiles shared it, the latest part with all of them under `parts`."""
