@@ -31,6 +31,7 @@ _EVENTS = 100_765
 _EXPECTED: dict[str, Any] = {
     "client events stored": _EVENTS,
     "profiles": 24_170,
+    "sessions": 67_591 + 3_605,
     "lifetime value of all profiles": Decimal("2500315.63"),
     "orders from cdnow": 69_659,
     "profiles in cart-open": 372,
