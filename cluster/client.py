@@ -57,6 +57,11 @@ class Client:
                 return
 
 
+def at(*parts: str) -> str:
+    """A path under /api from a kind, an id, …, whatever characters they hold."""
+    return "".join(f"/{urllib.parse.quote(part, safe='')}" for part in parts)
+
+
 def _refused(error: urllib.error.HTTPError) -> RayfoldError:
     try:
         detail = str(json.loads(error.read())["detail"])

@@ -1,6 +1,7 @@
 """The command line `rayfold`: each subcommand is a file in cluster/commands, loaded when it is called."""
 
 import importlib
+import os
 import sys
 from collections.abc import Mapping
 
@@ -26,6 +27,7 @@ _COMMANDS: Mapping[str, str] = {
     "rule": "definitions:rule",
     "demo": "demo",
     "bench": "bench",
+    "haproxy-env": "haproxy_env:haproxy_env",
 }
 
 
@@ -58,8 +60,18 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except RayfoldError as error:
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
         if "--verbose" in sys.argv:
             raise
-        click.echo(f"rayfold: {error}", err=True)
+        click.echo(f"rayfold: {_sentence(error)}", err=True)
         sys.exit(1)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, RayfoldError):
+        return str(error)
+    text = " ".join(str(error).split())
+    return f"unforeseen {type(error).__name__} ({text}): run again with --verbose for the traceback"

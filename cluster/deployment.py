@@ -2,10 +2,12 @@
 
 import os
 import pickle
+import re
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 
 from cluster.settings import Settings
 from pipeline.errors import Misconfigured
@@ -13,9 +15,22 @@ from pipeline.errors import Misconfigured
 #: A head that does not answer by then will not.
 _HEAD_DEADLINE_S = 60.0
 
+#: How a head that listens on loopback only is joined (cluster/head.py starts it so).
+OWN_HEAD: Mapping[str, str] = {"RAY_AUTH_MODE": "disabled", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
-def start(settings: Settings, address: str) -> "subprocess.Popen[bytes]":
-    """Begin to deploy onto the cluster at `address`, which may still be starting."""
+_ADDRESS = re.compile(r"([^\s:/\[\]]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})", re.ASCII)
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """Raises `Misconfigured` when a Ray address is not written as host:port."""
+    found = _ADDRESS.fullmatch(address)
+    if found is None or not 0 < int(found.group(2)) < 65536:
+        raise Misconfigured(f"RAY_ADDRESS={address!s:.64} cannot be used: write the head's address as host:port")
+    return found.group(1).strip("[]"), int(found.group(2))
+
+
+def start(settings: Settings, address: str, access: Mapping[str, str] = OWN_HEAD) -> "subprocess.Popen[bytes]":
+    """Begin to deploy onto the cluster at `address`, which may still be starting; `access` as that one was started with."""
     process = subprocess.Popen(
         [sys.executable, "-m", "cluster.deployment", address],
         stdin=subprocess.PIPE,
@@ -24,8 +39,7 @@ def start(settings: Settings, address: str) -> "subprocess.Popen[bytes]":
         env={
             **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
             "RAY_SERVE_ENABLE_HA_PROXY": "1",
-            "RAY_AUTH_MODE": "disabled",
-            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+            **access,
         },
     )
     assert process.stdin is not None
@@ -42,11 +56,11 @@ def failure(process: "subprocess.Popen[bytes]") -> str:
 
 
 def _wait_for(address: str) -> None:
-    host, _, port = address.rpartition(":")
+    host, port = host_and_port(address)
     deadline = time.monotonic() + _HEAD_DEADLINE_S
     while True:
         try:
-            socket.create_connection((host, int(port)), timeout=1).close()
+            socket.create_connection((host, port), timeout=1).close()
             return
         except OSError:
             if time.monotonic() > deadline:

@@ -4,26 +4,34 @@ import fcntl
 import json
 import os
 import secrets
+import stat
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 from cryptography.fernet import Fernet
 
 from cluster.settings import Settings
-from pipeline.errors import Misconfigured
+from pipeline.errors import Misconfigured, NotFound
 
 FORMAT = 1
+
+_PRIVATE = 0o700
+
+#: In a folder that is to become a data folder: the demo's own one, and what file systems bring.
+_MAY_BE_THERE = frozenset(("demo", "lost+found"))
 
 
 def prepare(settings: Settings) -> tuple[Settings, bool]:
     """Make or check the folder; returns the settings with absolute path and secrets, and whether it is new.
 
-    Raises `Misconfigured` for a newer format, another partition count, or a missing permission.
+    Raises `Misconfigured` for a newer format, another partition count, a bad key, or a missing permission.
     """
     folder = settings.data.absolute()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         known = _read_format(folder / "format.json")
+        _make_private(folder, known is not None)
         if known is not None:
             _check(folder, known, settings)
         else:
@@ -31,6 +39,7 @@ def prepare(settings: Settings) -> tuple[Settings, bool]:
         (folder / "secrets").mkdir(mode=0o700, exist_ok=True)
         token = settings.admin_token or _secret(folder / "secrets" / "admin_token", secrets.token_urlsafe(24))
         key = settings.secret_key or _secret(folder / "secrets" / "secret_key", Fernet.generate_key().decode())
+        _check_key(key, "RAYFOLD_SECRET_KEY" if settings.secret_key else str(folder / "secrets" / "secret_key"))
     except PermissionError as error:
         raise Misconfigured(f"no permission to use {error.filename}: give it to this user, or choose --data") from None
     except FileExistsError:
@@ -40,13 +49,22 @@ def prepare(settings: Settings) -> tuple[Settings, bool]:
     return replace(settings, data=folder, admin_token=token, secret_key=key), known is None
 
 
+def first_showing(settings: Settings) -> bool:
+    """Whether the token that was made here has never been printed; from now on it has."""
+    try:
+        os.close(os.open(settings.data / "secrets" / "admin_token.shown", os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        return False
+    return True
+
+
 def admin_token(settings: Settings) -> str:
     """The token of an installation that runs or ran. Raises `Misconfigured` when there is none."""
     if settings.admin_token:
         return settings.admin_token
     path = settings.data / "secrets" / "admin_token"
     try:
-        return path.read_text().strip()
+        return _read_secret(path)
     except OSError as error:
         raise Misconfigured(
             f"the admin token cannot be read from {path} ({error.strerror}): "
@@ -54,14 +72,33 @@ def admin_token(settings: Settings) -> str:
         ) from None
 
 
+def _make_private(folder: Path, is_ours: bool) -> None:
+    """Nobody else reads what is stored here. A folder that holds other things is refused rather than locked up."""
+    if stat.S_IMODE(folder.stat().st_mode) == _PRIVATE:
+        return
+    others = [name for name in os.listdir(folder) if not name.startswith(".") and name not in _MAY_BE_THERE]
+    if others and not is_ours:
+        raise Misconfigured(f"{folder} holds other things, such as {others[0]}: choose a folder of its own with --data")
+    folder.chmod(_PRIVATE)
+
+
+def _check_key(key: str, where: str) -> None:
+    try:
+        Fernet(key)
+    except ValueError:
+        raise Misconfigured(
+            f"{where} is no key (32 bytes in URL-safe base64): restore the one that the stored secrets were encrypted with"
+        ) from None
+
+
 def _read_format(path: Path) -> dict[str, int] | None:
     try:
-        found: dict[str, int] = json.loads(path.read_text())
+        found = msgspec.json.decode(path.read_bytes(), type=dict[str, int])
+        return {name: found[name] for name in ("format", "partitions")}
     except FileNotFoundError:
         return None
-    except ValueError:
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError):
         raise Misconfigured(f"{path} is damaged: restore it from a backup, or start with an empty folder") from None
-    return found
 
 
 def _check(folder: Path, known: dict[str, int], settings: Settings) -> None:
@@ -86,15 +123,30 @@ def _write(path: Path, text: str) -> None:
 def _secret(path: Path, fresh: str) -> str:
     if not path.exists():
         _write(path, fresh)
-    return path.read_text().strip()
+    return _read_secret(path)
+
+
+def _read_secret(path: Path) -> str:
+    text = path.read_text(errors="replace").strip()
+    if not text or not text.isascii():
+        raise Misconfigured(f"{path} is damaged: restore it from a backup")
+    return text
 
 
 class FolderLock:
     """Held by the one `rayfold up` of a folder for as long as it runs; the kernel releases it when that one dies."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, create: bool = True) -> None:
+        """Raises `Misconfigured` when its file cannot be opened, `NotFound` when there is none and it is not to be made."""
         self.path = folder / "up.lock"
-        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o600)
+        except OSError as error:
+            if not create and isinstance(error, FileNotFoundError | NotADirectoryError):
+                raise NotFound(f"nothing was ever started on {folder}: name the folder with --data") from None
+            raise Misconfigured(
+                f"{self.path} cannot be opened ({error.strerror}): give it to this user, or choose another folder with --data"
+            ) from None
 
     def take(self) -> None:
         """Raises `Misconfigured` when another `up` uses the folder."""
@@ -110,8 +162,8 @@ class FolderLock:
 
     def holder(self) -> int | None:
         """The process that took it last."""
-        text = os.pread(self._fd, 20, 0).decode()
-        return int(text) if text.isdigit() else None
+        text = os.pread(self._fd, 20, 0).decode(errors="replace")
+        return int(text) if text.isascii() and text.isdigit() else None
 
     def is_taken(self) -> bool:
         """Whether some process holds it now."""

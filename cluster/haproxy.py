@@ -6,8 +6,14 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from cluster.ports import free_block
+
 #: A client that neither sends nor reads for this long is disconnected.
 _CLIENT_IDLE_S = 65
+
+#: Ports for the replicas behind it. Every Ray Serve of a machine takes the same ones by default, and where one of them
+#: frees a port that another one takes, the first one's HAProxy would hand its requests to the other one's replica.
+_REPLICA_PORTS = 64
 
 
 def binary() -> str:
@@ -25,9 +31,16 @@ def environment(folder: Path, metrics_port: int, stats_port: int) -> Mapping[str
     command = [sys.executable, "-IS", str(script), binary(), str(metrics_port), str(stats_port)]
     wrapper.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
     wrapper.chmod(0o700)
+    block = free_block(os.fspath(folder), 2 * _REPLICA_PORTS)
+    http, grpc = block[:_REPLICA_PORTS], block[_REPLICA_PORTS:]
     prefix = "RAY_SERVE_HAPROXY_"
+    direct = "RAY_SERVE_DIRECT_INGRESS_"
     return {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        f"{direct}MIN_HTTP_PORT": str(http.start),
+        f"{direct}MAX_HTTP_PORT": str(http.stop - 1),
+        f"{direct}MIN_GRPC_PORT": str(grpc.start),
+        f"{direct}MAX_GRPC_PORT": str(grpc.stop - 1),
         f"{prefix}BINARY_PATH": os.fspath(wrapper),
         f"{prefix}CONFIG_FILE_LOC": os.fspath(folder / "haproxy.cfg"),
         f"{prefix}SOCKET_PATH": os.fspath(folder / "admin.sock"),

@@ -22,6 +22,9 @@ _OBJECT_STORE_BYTES = 80_000_000
 GRACE_S = 4
 _DRAIN_S = GRACE_S + 2
 
+#: In the environment of everything that belongs to a head: its folder.
+_MARK = "RAYFOLD_HEAD"
+
 #: Logical CPUs: only admission control; every replica asks for 0.
 _CPUS = "1"
 
@@ -77,6 +80,7 @@ class Head:
         """Inherited by everything the head starts."""
         return {
             **{name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "RAYFOLD_"))},
+            _MARK: os.fspath(self.folder),
             **haproxy.environment(self.folder / "h", self._ports[2], self._ports[3]),
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # binds 127.0.0.1 instead of every address
             "RAY_AUTH_MODE": "disabled",  # reachable from this machine only
@@ -87,6 +91,7 @@ class Head:
             "RAY_SERVE_LOG_TO_STDERR": "0",
             "RAY_enable_open_telemetry": "0",
             "RAY_DEDUP_LOGS": "0",
+            "SPT_NOENV": "1",  # titles of processes are not written over their environment, where the mark is
             "PYTHONUNBUFFERED": "1",
             "MALLOC_ARENA_MAX": "2",  # many threads of short life would each keep an arena
         }
@@ -116,7 +121,7 @@ class Head:
         self._process = None
 
     def _end_orphans(self) -> None:
-        """What is left of this installation: recognised by the head's folder in its command line or environment."""
+        """What is left of this installation."""
         for _ in range(50):
             left = self.members()
             if not left:
@@ -129,16 +134,19 @@ class Head:
             time.sleep(0.1)
 
     def members(self) -> list[int]:
-        """All processes of this installation, ended ones excepted."""
-        mark = os.fsencode(self.folder)
+        """All processes of this installation, ended ones excepted.
+
+        Known by their environment: anybody's command line may name the folder, as one that reads a log there does.
+        """
+        mark = f"{_MARK}={self.folder}".encode()
         found = []
         for entry in os.scandir("/proc"):
             if not entry.name.isdigit() or int(entry.name) == os.getpid():
                 continue
             try:
-                parts = [Path(entry.path, name).read_bytes() for name in ("cmdline", "environ")]
+                environment = Path(entry.path, "environ").read_bytes()
             except OSError:
                 continue
-            if any(mark in part for part in parts):
+            if mark in environment.split(b"\0"):
                 found.append(int(entry.name))
         return found

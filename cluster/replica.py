@@ -100,7 +100,8 @@ class PublicApi(_Process):
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         ports, watch = self._opened
-        return public_app(ports, watch, self._settings.limits, _running(self._settings, ports, watch).metrics)
+        metrics = _running(self._settings, ports, watch).metrics
+        return public_app(ports, watch, self._settings.limits, metrics, self._settings.admin_token)
 
 
 class PrivateApi(_Process):

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import math
 import threading
 import time
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 from cluster import topology
 from cluster.settings import Settings
 from cluster.wiring import open_log
-from pipeline.errors import RayfoldError
 
 _log = logging.getLogger(__name__)
 
@@ -21,7 +19,7 @@ _ASK_S = 1.0
 
 def wanted(records: int, per_worker: int, least: int, most: int) -> int:
     """Workers for a backlog of that many records."""
-    return max(least, min(most, math.ceil(records / per_worker)))
+    return max(least, min(most, -(-records // max(1, per_worker))))
 
 
 class BacklogPolicy:
@@ -46,9 +44,9 @@ class BacklogPolicy:
         while True:
             try:
                 asyncio.run(self._ask())
-            except (RayfoldError, OSError) as error:
+            except Exception as error:  # noqa: BLE001  (this thread is never started again: it must outlive everything)
                 self._records = None
-                _log.warning("the backlog is unknown, the number of workers stays: %s", error)
+                _log.warning("the backlog is unknown, the number of workers stays: %s %s", type(error).__name__, error)
             time.sleep(_ASK_S)
 
     async def _ask(self) -> None:

@@ -52,8 +52,8 @@ class Settings:
     @property
     def url(self) -> str:
         """Where both APIs answer."""
-        host = "127.0.0.1" if self.host in ("0.0.0.0", "") else self.host  # noqa: S104
-        return f"http://{host}:{self.port}"
+        host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
 
 def _text(value: Any) -> str:
@@ -73,7 +73,17 @@ def _size(value: Any) -> int:
     found = _SIZE.match(str(value).strip())
     if found is None:
         raise ValueError("write a size as 10 MB")
-    return int(found.group(1)) * _SIZES[(found.group(2) or "b").lower()]
+    return _at_least_one(int(found.group(1)) * _SIZES[(found.group(2) or "b").lower()])
+
+
+def _count(value: Any) -> int:
+    return _at_least_one(int(value))
+
+
+def _at_least_one(number: int) -> int:
+    if number < 1:
+        raise ValueError("a number from 1")
+    return number
 
 
 def _duration(value: Any) -> int:
@@ -115,9 +125,9 @@ _READ: Mapping[str, Callable[[Any], Any]] = {
     "workflow_enabled": _flag,
     "retention": _duration,
     "max_body": _size,
-    "max_events": int,
+    "max_events": _count,
     "max_event": _size,
-    "scale_records": int,
+    "scale_records": _count,
     "host": _text,
     "port": _port,
     "secret_key": _text,

@@ -9,7 +9,8 @@ from cryptography.fernet import Fernet, InvalidToken
 
 from pipeline.errors import Malformed, Misconfigured
 
-_REFERENCE = re.compile(r"\$\{([A-Za-z0-9][A-Za-z0-9._-]{0,63})\}")
+_NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+_REFERENCE = re.compile(rf"\$\{{({_NAME})\}}")
 
 #: How a secret that was not filled in begins.
 UNRESOLVED = "${"
@@ -53,6 +54,14 @@ class SecretBox:
             return self.decrypt(msgspec.json.decode(body, type=_Stored).ciphertext)
 
         return value_of
+
+
+def check_name(name: str) -> None:
+    """Raises `Malformed` for a name that ``${NAME}`` could never refer to."""
+    if not re.fullmatch(_NAME, name):
+        raise Malformed(
+            f"{name[:64]!r} cannot be referred to as ${{NAME}}; use 1-64 letters, digits, '.', '_' or '-'", "name"
+        )
 
 
 def unresolved(name: str) -> str:

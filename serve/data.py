@@ -7,7 +7,7 @@ import msgspec
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from pipeline import identity
+from pipeline import identity, instant
 from pipeline.document import decode_document
 from pipeline.errors import Malformed, NotFound
 from pipeline.identity import Kind as IdKind
@@ -16,6 +16,9 @@ from pipeline.stores.documents import Document, Kind, Page, Query
 from serve.errors import json_response
 
 _MAX_LIMIT = 1_000
+
+#: The last instant that can be written.
+_END_MS = instant.parse("9999-12-31T23:59:59.999Z")
 
 #: Aliases followed before a chain is called broken.
 _MAX_ALIASES = 100
@@ -34,18 +37,27 @@ def data_routes(ports: Ports) -> APIRouter:
         """Profiles, latest change first."""
         return await search("profile", Query(text=q), limit, cursor)
 
-    @router.get("/profiles/{id}")
-    async def get_profile(id: str) -> Response:
-        """A profile by any id it ever had."""
-        return json_response(msgspec.Raw((await find_profile(ports, id)).body))
+    # ids may hold any character, "/" too: what follows an id in an address is looked for first
 
-    @router.get("/profiles/{id}/events")
+    @router.get("/profiles/{id:path}/events")
     async def profile_events(id: str, limit: int = 25, cursor: str = "") -> Response:
         """Events of a profile, newest first."""
         profile = await find_profile(ports, id)
         return await search("event", Query({"profile": profile.id}), limit, cursor)
 
-    @router.get("/sessions/{id}")
+    @router.get("/profiles/{id:path}")
+    async def get_profile(id: str) -> Response:
+        """A profile by any id it ever had."""
+        return json_response(msgspec.Raw((await find_profile(ports, id)).body))
+
+    @router.get("/sessions")
+    async def list_sessions(profile: str = "", limit: int = 25, cursor: str = "", q: str = "") -> Response:
+        """Sessions, newest first; one that several profiles shared is listed once for each."""
+        if profile:
+            profile = (await find_profile(ports, profile)).id
+        return await search("session", Query(chosen(profile=profile), text=q), limit, cursor)
+
+    @router.get("/sessions/{id:path}")
     async def get_session(id: str) -> Response:
         """A session; when several profiles shared it, the latest part with all of them under `parts`."""
         page = await documents.search("session", Query({"session": id}), limit=100)
@@ -55,7 +67,7 @@ def data_routes(ports: Ports) -> APIRouter:
         newest = max(parts, key=lambda part: str(part["metadata"]["time"]["update"]))
         return json_response(newest if len(parts) == 1 else {**newest, "parts": parts})
 
-    @router.get("/events/{id}")
+    @router.get("/events/{id:path}")
     async def get_event(id: str, source: str = "") -> Response:
         """An event by its id, or with `source` by the client's own id."""
         key = identity.event_id(source, id) if source else id
@@ -76,7 +88,8 @@ def data_routes(ports: Ports) -> APIRouter:
         limit: int = 25,
         cursor: str = "",
     ) -> Response:
-        """Events, newest first."""
+        """Events, newest first; `since` and `until` are RFC 3339 times."""
+        since, until = _time(since, "since"), _time(until, "until")
         if profile:
             profile = (await find_profile(ports, profile)).id
         equals = chosen(type=type, source=source, profile=profile, session=session)
@@ -98,9 +111,14 @@ def data_routes(ports: Ports) -> APIRouter:
     @router.get("/logs")
     async def logs(level: str = "", stage: str = "", since: str = "", limit: int = 100, cursor: str = "") -> Response:
         """Warnings and errors of all workers, newest first."""
-        return await search("log", Query(chosen(level=level, stage=stage), since), limit, cursor)
+        return await search("log", Query(chosen(level=level, stage=stage), _time(since, "since")), limit, cursor)
 
     return router
+
+
+def _time(text: str, name: str) -> str:
+    """The same instant as documents write it; the future may be asked for."""
+    return instant.to_text(instant.from_text(text, name, _END_MS - instant.MAX_AHEAD_MS)) if text else ""
 
 
 def chosen(**given: str) -> Mapping[str, str | bool]:

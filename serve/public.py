@@ -2,22 +2,27 @@
 
 from collections.abc import Awaitable, Callable
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.responses import Response
 
 from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.errors import LogUnavailable
 from pipeline.limits import Limits
 from pipeline.ports import Ports
-from serve import errors
+from serve import errors, token
 from serve.errors import json_response
 from serve.track import Track
 
 Metrics = Callable[[Request], Awaitable[Response]]
 
 
-def public_app(ports: Ports, watch: DefinitionsWatch, limits: Limits, metrics: Metrics | None = None) -> FastAPI:
-    """The application over open ports; whoever makes it closes them. `watch` is kept running by the caller."""
+def public_app(
+    ports: Ports, watch: DefinitionsWatch, limits: Limits, metrics: Metrics | None = None, admin_token: str = ""
+) -> FastAPI:
+    """The application over open ports; whoever makes it closes them. `watch` is kept running by the caller.
+
+    `metrics` are shown to whoever has the admin token: they tell how much comes in.
+    """
     app = FastAPI(title="Rayfold public API", docs_url=None, redoc_url=None)
     errors.install(app)
     track = Track(ports.log, watch, ports.clock, ports.new_id, limits)
@@ -41,7 +46,8 @@ def public_app(ports: Ports, watch: DefinitionsWatch, limits: Limits, metrics: M
         return json_response({"status": "ready", "revision": watch.catalog.revision})
 
     if metrics is not None:
-        app.add_api_route("/metrics", metrics, methods=["GET"], response_class=Response, include_in_schema=False)
+        guarded = [Depends(token.require(admin_token))]
+        app.add_api_route("/metrics", metrics, dependencies=guarded, response_class=Response, include_in_schema=False)
     return app
 
 

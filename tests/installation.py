@@ -37,6 +37,7 @@ class Installation:
         (self.port,) = free_ports(1)
         self.folder = folder
         self.revision = 0  #: of the newest definition put
+        self.before: Callable[[], object] | None = None  #: called in each command's process before it begins
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("RAYFOLD_", "RAY_"))}
         self.environment = {
             **clean,
@@ -51,6 +52,7 @@ class Installation:
         return subprocess.run(
             [sys.executable, "-m", "cluster", *arguments],
             env=self.environment,
+            preexec_fn=self.before,
             input=text,
             capture_output=True,
             text=True,

@@ -92,7 +92,7 @@ async def running(folder: Path, stages: Sequence[str] = STAGES, worker: str = "w
     facts = [StageFacts(row.name, row.reads, row.groups) for row in topology.STAGES]
     run = Running(ports, watch, facts, {"layout": "test"}, wanted)
     public = httpx.AsyncClient(
-        transport=httpx.ASGITransport(public_app(ports, watch, Limits(), run.metrics)),
+        transport=httpx.ASGITransport(public_app(ports, watch, Limits(), run.metrics, TOKEN)),
         base_url="http://test",
         timeout=60,
     )

@@ -32,6 +32,7 @@ from cluster.client import Client
 from cluster.head import Head
 from cluster.ports import free_ports
 from cluster.settings import Settings, read_settings
+from cluster.settled import settled
 
 _BATCH = 100
 _QUIET_DEADLINE_S = 300.0
@@ -79,8 +80,7 @@ class _Bench:
 
     async def run(self) -> dict[str, Any]:
         """All phases, one after the other."""
-        self._client.call("PUT", "/sources/bench", b"{}")
-        await asyncio.sleep(2.0)
+        await self._put("/sources/bench", b"{}")
         figures: dict[str, Any] = {"machine": _machine(), "idle_pss_mb": _megabytes(measured.pss_bytes(self._pids()))}
         bodies = Bodies(f"b{os.getpid()}")
         await closed_loop(self._settings.port, 4, 2.0, lambda: bodies.batch(_BATCH), _BATCH)  # warm
@@ -106,6 +106,11 @@ class _Bench:
             "accepted": account["accepted"],
         }
         return figures
+
+    async def _put(self, path: str, body: bytes) -> None:
+        """Returns when every worker acts on it."""
+        revision = (await asyncio.to_thread(self._client.call, "PUT", path, body))["revision"]
+        await asyncio.to_thread(settled, self._client, revision)
 
     def _pids(self) -> list[int]:
         return self._head.members()
@@ -138,8 +143,7 @@ class _Bench:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
         destination = {"mapping": {"message": "event@message_id"}, "settings": {"url": url}}
-        self._client.call("PUT", "/destinations/all", json.dumps(destination).encode())
-        await asyncio.sleep(2.0)
+        await self._put("/destinations/all", json.dumps(destination).encode())
         steady = await self._paced(32, _STEADY_RATE, bodies.one)
         delays = sorted(self._delivered[id] - at for id, at in steady.answered_at.items() if id in self._delivered)
         found: dict[str, Any] = {

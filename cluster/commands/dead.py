@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from cluster.client import Client
+from cluster.client import Client, at
 from cluster.options import client_of, installation
 from pipeline.errors import RayfoldError
 
@@ -32,7 +32,7 @@ def _each(client: Client, ids: tuple[str, ...], destination: str, action: str) -
     failed = 0
     for id in chosen:
         try:
-            click.echo(f"{id}  {client.call('POST', f'/dead-letters/{id}/{action}')['state']}")
+            click.echo(f"{id}  {client.call('POST', at('dead-letters', id, action))['state']}")
         except RayfoldError as error:
             failed += 1
             click.echo(f"{id}  {error}", err=True)

@@ -6,6 +6,7 @@ from typing import BinaryIO
 
 import click
 
+from cluster.client import at
 from cluster.options import client_of, installation
 from pipeline.errors import Malformed
 
@@ -21,7 +22,7 @@ def _group(name: str) -> click.Group:
     @installation
     def list_all(data: Path | None, host: str | None, port: int | None) -> None:
         """Ids and names."""
-        for row in client_of(data, host, port).pages(f"/{kind}"):
+        for row in client_of(data, host, port).pages(at(kind)):
             click.echo(f"{row['id']:<24} {row.get('name', '')}" + ("" if row.get("enabled", True) else "  (disabled)"))
 
     @group.command()
@@ -29,7 +30,7 @@ def _group(name: str) -> click.Group:
     @installation
     def get(id: str, data: Path | None, host: str | None, port: int | None) -> None:
         """One as JSON."""
-        click.echo(json.dumps(client_of(data, host, port).get(f"/{kind}/{id}"), indent=2, default=float))
+        click.echo(json.dumps(client_of(data, host, port).get(at(kind, id)), indent=2, default=float))
 
     @group.command()
     @click.argument("id", required=False)
@@ -43,12 +44,12 @@ def _group(name: str) -> click.Group:
             body = file.read()
         try:
             named = json.loads(body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Malformed(f"this is not JSON: {error}") from None
         id = id or (named.get("id") if isinstance(named, dict) else None)
-        if not id:
+        if not id or not isinstance(id, str):
             raise click.UsageError("name the id, on the command line or in the JSON")
-        answer = client_of(data, host, port).call("PUT", f"/{kind}/{id}", body)
+        answer = client_of(data, host, port).call("PUT", at(kind, id), body)
         click.echo(f"{name} {id} is in force (revision {answer['revision']})")
 
     @group.command()
@@ -56,7 +57,7 @@ def _group(name: str) -> click.Group:
     @installation
     def delete(id: str, data: Path | None, host: str | None, port: int | None) -> None:
         """Delete one."""
-        client_of(data, host, port).call("DELETE", f"/{kind}/{id}")
+        client_of(data, host, port).call("DELETE", at(kind, id))
         click.echo(f"{name} {id} is deleted")
 
     return group

@@ -1,5 +1,6 @@
 """`rayfold demo`: real events all the way through, with figures that must come out."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -14,11 +15,12 @@ from typing import Any
 import click
 
 from cluster import receiver
-from cluster.client import Client
+from cluster.client import Client, at
 from cluster.commands.account import as_text
 from cluster.commands.send import send_file
 from cluster.options import settings_of
 from cluster.settings import Settings
+from cluster.settled import settled
 from pipeline.errors import Misconfigured, Retry
 
 _EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -29,6 +31,7 @@ _EVENTS = 100_765
 _EXPECTED: dict[str, Any] = {
     "client events stored": _EVENTS,
     "profiles": 24_170,
+    "sessions": 67_591 + 3_605,
     "lifetime value of all profiles": Decimal("2500315.63"),
     "orders from cdnow": 69_659,
     "profiles in cart-open": 372,
@@ -97,25 +100,27 @@ def _show(settings: Settings, address: str) -> bool:
     click.echo(as_text(account))
     found = _learnt(client, account, address)
     right = _compare(found, account)
+    before = _digests(client)
     click.echo("\nSending the same files again: nothing may change but the duplicates …")
     for file in _FILES:
         send_file(file, settings.url)
     again = _quiet(client)
-    same = _learnt(client, again, address, show=False) == found
+    same = _learnt(client, again, address, show=False) == found and _digests(client) == before
     doubled = again["duplicate"] - account["duplicate"] == _EVENTS and again["stored"] == account["stored"]
     click.echo(
-        f"  {'OK      ' if same and doubled else 'DIFFERS '} {again['duplicate']:,} duplicates, nothing else changed"
+        f"  {'OK      ' if same and doubled else 'DIFFERS '} {again['duplicate']:,} duplicates; "
+        "every profile and every session is byte for byte what it was"
     )
     click.echo(f"\n  public API   {settings.url}/track\n  private API  {settings.url}/api/docs")
     return right and same and doubled
 
 
 def _define(client: Client, address: str) -> None:
-    client.call("PUT", "/secrets/receiver", json.dumps({"value": address}).encode())
+    revision = client.call("PUT", "/secrets/receiver", json.dumps({"value": address}).encode())["revision"]
     for kind in ("sources", "workflows", "rules", "destinations"):
         for one in json.loads((_EXAMPLES / "definitions" / f"{kind}.json").read_text()):
-            client.call("PUT", f"/{kind}/{one['id']}", json.dumps(one).encode())
-    time.sleep(2.0)  # every worker acts on a change within two seconds
+            revision = client.call("PUT", at(kind, one["id"]), json.dumps(one).encode())["revision"]
+    settled(client, revision)
 
 
 def _quiet(client: Client) -> dict[str, Any]:
@@ -128,6 +133,15 @@ def _quiet(client: Client) -> dict[str, Any]:
         if time.monotonic() > deadline:
             raise Retry(f"not everything has gone through after {_QUIET_DEADLINE_S:g} s: {as_text(account)}")
         time.sleep(0.25)
+
+
+def _digests(client: Client) -> dict[str, str]:
+    """One for all profiles and one for all sessions, bodies whole, in whatever order they are listed."""
+    found = {}
+    for kind in ("profiles", "sessions"):
+        bodies = sorted(json.dumps(one, sort_keys=True, default=str) for one in client.pages(f"/{kind}"))
+        found[kind] = hashlib.sha256("\n".join(bodies).encode()).hexdigest()
+    return found
 
 
 def _learnt(client: Client, account: dict[str, Any], address: str, *, show: bool = True) -> dict[str, Any]:
@@ -151,6 +165,7 @@ def _learnt(client: Client, account: dict[str, Any], address: str, *, show: bool
     return {
         "client events stored": account["stored"],
         "profiles": profiles,
+        "sessions": client.get("/sessions", limit=1)["total"],
         "lifetime value of all profiles": value,
         "orders from cdnow": orders,
         "profiles in cart-open": open_carts,

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +20,8 @@ _LITTLE_ROOM_BYTES = 1_000_000_000
 
 #: A stage this far behind is a finding.
 _MUCH_LAG_S = 60.0
+
+_TIMEOUT_S = 5.0
 
 
 class Finding(NamedTuple):
@@ -49,17 +53,35 @@ def doctor(data: Path | None, host: str | None, port: int | None, as_json: bool)
 
 def examine(settings: Settings) -> list[Finding]:
     """All checks, as far as they can be made."""
-    findings = [_disk(settings)]
+    findings = [_disk(settings), _public(settings)]
     try:
         client = Client(settings)
         status = client.get("/status")
     except RayfoldError as error:
         return [*findings, Finding("private API", False, str(error), "start it, or name its folder and port")]
     findings.append(Finding("private API", True, f"answers at {settings.url}"))
+    findings.append(_attempt("definitions database", lambda: _definitions(client)))
     for name, row in status["stages"].items():
         findings.append(_stage(name, row, status))
+        findings += [_paused(id, why) for id, why in row.get("paused", {}).items()]
+    findings.append(_attempt("dead letters", lambda: _dead_letters(client)))
     findings.append(_attempt("account", lambda: _account(client)))
     return findings
+
+
+def _public(settings: Settings) -> Finding:
+    cure = "look into the folder's ray.log: the log of events or the definitions cannot be read"
+    try:
+        with urllib.request.urlopen(f"{settings.url}/ready", timeout=_TIMEOUT_S) as answer:  # noqa: S310
+            return Finding("public API", True, f"takes events at {settings.url}/track ({answer.status})")
+    except urllib.error.HTTPError as error:
+        said = error.read(1_000).decode(errors="replace")
+        return Finding("public API", False, f"is not ready: HTTP {error.code} {said}", cure)
+    except OSError as error:
+        reason = getattr(error, "reason", error)
+        return Finding(
+            "public API", False, f"does not answer at {settings.url} ({reason})", "start it with `rayfold up`"
+        )
 
 
 def _disk(settings: Settings) -> Finding:
@@ -76,6 +98,8 @@ def _disk(settings: Settings) -> Finding:
 def _stage(name: str, row: dict[str, Any], status: dict[str, Any]) -> Finding:
     if name == "executor" and not status["workflow_enabled"]:
         return Finding(name, True, "switched off: no workflow runs (RAYFOLD_WORKFLOW_ENABLED=true switches it on)")
+    if row["backlog"] is None:
+        return Finding(name, False, "nobody knows what waits", f"the log does not answer: {row.get('last_error')}")
     if not row["alive"]:
         return Finding(name, False, "no worker is alive", "look into the folder's ray.log and `rayfold status`")
     lag = float(row.get("lag_seconds") or 0)
@@ -90,6 +114,28 @@ def _attempt(check: str, examine_it: Callable[[], Finding]) -> Finding:
         return examine_it()
     except RayfoldError as error:
         return Finding(check, False, str(error), "see `rayfold status`")
+
+
+def _definitions(client: Client) -> Finding:
+    total = sum(client.get(f"/{kind}", limit=1)["total"] for kind in ("sources", "destinations", "workflows", "rules"))
+    return Finding("definitions database", True, f"answers with {total} definitions")
+
+
+def _paused(id: str, why: str) -> Finding:
+    return Finding(
+        f"destination {id}",
+        False,
+        f"pauses: {why}",
+        "mend it with `rayfold destination put`; nothing is lost meanwhile",
+    )
+
+
+def _dead_letters(client: Client) -> Finding:
+    waiting = client.get("/dead-letters", state="waiting", limit=1)["total"]
+    if waiting:
+        cure = "read the reasons with `rayfold dead list`, then `rayfold dead send` or `rayfold dead drop`"
+        return Finding("dead letters", False, f"{waiting} deliveries were given up and wait for a decision", cure)
+    return Finding("dead letters", True, "none waiting")
 
 
 def _account(client: Client) -> Finding:

@@ -9,7 +9,7 @@ import click
 
 from cluster.folder import FolderLock
 from cluster.options import installation, settings_of
-from pipeline.errors import NotFound, Retry
+from pipeline.errors import Misconfigured, Retry
 
 _DEADLINE_S = 60.0
 
@@ -19,15 +19,16 @@ _DEADLINE_S = 60.0
 def down(data: Path | None, host: str | None, port: int | None) -> None:
     """Drain and stop what `up` started on this data folder, nothing else."""
     settings = settings_of(data=data, host=host, port=port)
-    if not (settings.data / "up.lock").exists():
-        raise NotFound(f"nothing was ever started on {settings.data}: name the folder with --data")
-    lock = FolderLock(settings.data)
+    lock = FolderLock(settings.data, create=False)
     try:
         pid = lock.holder()
         if not lock.is_taken() or pid is None:
             click.echo("Rayfold is not running")
             return
-        os.kill(pid, signal.SIGTERM)
+        try:
+            os.kill(pid, signal.SIGTERM)
+        except PermissionError:
+            raise Misconfigured(f"process {pid} belongs to another user: run `rayfold down` as that one") from None
         deadline = time.monotonic() + _DEADLINE_S
         while lock.is_taken():
             if time.monotonic() > deadline:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import click
 
+from cluster.client import at
 from cluster.options import client_of, installation
+from pipeline.errors import Malformed
 
 
 @click.group()
@@ -19,8 +21,11 @@ def secret() -> None:
 @installation
 def put(name: str, data: Path | None, host: str | None, port: int | None) -> None:
     """Store a value read from standard input."""
-    value = sys.stdin.read().rstrip("\n")
-    client_of(data, host, port).call("PUT", f"/secrets/{name}", json.dumps({"value": value}).encode())
+    try:
+        value = sys.stdin.read().rstrip("\n")
+    except UnicodeDecodeError:
+        raise Malformed("the value is not UTF-8: encode it as text, in base64 for instance") from None
+    client_of(data, host, port).call("PUT", at("secrets", name), json.dumps({"value": value}).encode())
     click.echo(f"secret {name} is stored")
 
 

@@ -7,9 +7,13 @@ from pathlib import Path
 
 import click
 
+from cluster.inputs.item import Item
 from cluster.inputs.open import read_file
 from cluster.options import settings_of
 from cluster.sender import Sender, Summary
+
+#: Without a terminal, how often a line says how far it is.
+_LINE_S = 5.0
 
 
 @click.command()
@@ -41,7 +45,17 @@ def send_file(file: Path, url: str, *, source: str = "", batch: int = 100, rate:
     items = list(read_file(file, source))
     total = sum(item.events for item in items)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(), disable=not sys.stdout.isatty()) as progress:
+    in_terminal = sys.stdout.isatty()
+    with Progress(*columns, console=Console(), disable=not in_terminal) as progress:
         task = progress.add_task(file.name, total=total)
         sender = Sender(url, batch, rate, lambda count: progress.advance(task, count))
-        return asyncio.run(sender.send(items))
+        if in_terminal:
+            return asyncio.run(sender.send(items))
+        return asyncio.run(_with_lines(sender, items, f"{file.name}: {{:,}} of {total:,} events"))
+
+
+async def _with_lines(sender: Sender, items: list[Item], line: str) -> Summary:
+    sending = asyncio.create_task(sender.send(items))
+    while not (await asyncio.wait([sending], timeout=_LINE_S))[0]:
+        click.echo(line.format(sender.summary.sent + sender.summary.refused))
+    return await sending

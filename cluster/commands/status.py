@@ -1,6 +1,7 @@
 """`rayfold status`"""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ def status(data: Path | None, host: str | None, port: int | None, as_json: bool)
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"layout {found['layout']}, {found['partitions']} partitions, revision {found['revision']}")
+    table = Table(title=title(found))
     columns = (
         "wanted",
         "alive",
@@ -39,6 +40,16 @@ def status(data: Path | None, host: str | None, port: int | None, as_json: bool)
     for name, row in found["stages"].items():
         table.add_row(name, *(_text(row.get(column)) for column in columns), _error(row))
     Console().print(table)
+
+
+def title(found: Mapping[str, Any]) -> str:
+    """What holds for all stages, and which are not where one looks for them."""
+    said = f"layout {found['layout']}, {found['partitions']} partitions, revision {found['revision']}"
+    if not found["collector_enabled"]:
+        said += "\nthe collector has no workers of its own: it runs inside the public API"
+    if not found["workflow_enabled"]:
+        said += "\nworkflows are switched off: RAYFOLD_WORKFLOW_ENABLED=true switches them on"
+    return said
 
 
 def _text(value: Any) -> str:

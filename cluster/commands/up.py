@@ -21,27 +21,33 @@ _DETACHED_DEADLINE_S = 150.0
 @click.option("--layout", type=click.Choice(LAYOUTS), help="Deployments (RAYFOLD_LAYOUT, compact).")
 @installation
 @click.option("--detach", is_flag=True, help="Return when it is ready; stop it with `rayfold down`.")
-def up(layout: str | None, data: Path | None, host: str | None, port: int | None, detach: bool) -> None:
+@click.option("--without-token", is_flag=True, hidden=True, help="Print it nowhere: whoever started this process will.")
+def up(
+    layout: str | None, data: Path | None, host: str | None, port: int | None, detach: bool, without_token: bool
+) -> None:
     """Start Rayfold on this machine and stay until Ctrl-C."""
-    settings, is_new = folder.prepare(settings_of(layout=layout, data=data, host=host, port=port))
+    asked = settings_of(layout=layout, data=data, host=host, port=port)
+    settings, _ = folder.prepare(asked)
+    made_here = not asked.admin_token and not without_token
     if detach:
-        _detached(settings, is_new)
+        _detached(settings)
+        announce(settings, made_here)
         return
     supervisor = Supervisor(settings, lambda text: click.echo(text, err=True))
-    supervisor.run(lambda: announce(settings, is_new))
+    supervisor.run(lambda: announce(settings, made_here))
 
 
-def announce(settings: Settings, is_new: bool) -> None:
-    """Where it is, and, once in its life, the token."""
+def announce(settings: Settings, made_here: bool) -> None:
+    """Where it is, and, once in its life, the token that was made here."""
     click.echo(f"Rayfold is ready (layout {settings.layout}, data in {settings.data})")
     click.echo(f"  public API   {settings.url}/track")
     click.echo(f"  private API  {settings.url}/api/docs")
-    if is_new:
+    if made_here and folder.first_showing(settings):
         click.echo(f"  admin token  {settings.admin_token}")
         click.echo(f"               (shown once; kept in {settings.data / 'secrets' / 'admin_token'})")
 
 
-def _detached(settings: Settings, is_new: bool) -> None:
+def _detached(settings: Settings) -> None:
     lock = FolderLock(settings.data)
     try:
         if lock.is_taken():
@@ -52,7 +58,7 @@ def _detached(settings: Settings, is_new: bool) -> None:
     finally:
         lock.close()
     (settings.data / READY).unlink(missing_ok=True)
-    arguments = ["up", "--layout", settings.layout, "--data", str(settings.data)]
+    arguments = ["up", "--without-token", "--layout", settings.layout, "--data", str(settings.data)]
     arguments += ["--host", settings.host, "--port", str(settings.port)]
     log = settings.data / "up.log"
     with log.open("ab") as out:
@@ -72,4 +78,3 @@ def _detached(settings: Settings, is_new: bool) -> None:
             reason = said[-1].removeprefix("rayfold: ") if said else "it said nothing"
             raise Misconfigured(f"it did not start: {reason} (log: {log})")
         time.sleep(0.1)
-    announce(settings, is_new)

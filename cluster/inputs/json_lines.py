@@ -1,12 +1,13 @@
 """Tracker payloads, one JSON object a line."""
 
+import decimal
 from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from cluster.inputs.item import Item
+from cluster.inputs.line import at_line
 from pipeline import envelope
-from pipeline.errors import Malformed
 
 
 def read(lines: Iterable[str], name: str, source: str) -> Iterator[Item]:
@@ -20,7 +21,11 @@ def read(lines: Iterable[str], name: str, source: str) -> Iterator[Item]:
         try:
             payload = envelope.decode_object(line.encode())
         except (msgspec.DecodeError, UnicodeEncodeError) as error:
-            raise Malformed(f"{name}, line {number}: {error}", f"line {number}") from None
+            raise at_line(name, number, str(error)) from None
+        except RecursionError:
+            raise at_line(name, number, "it is nested too deeply") from None
+        except decimal.InvalidOperation:
+            raise at_line(name, number, "a number is too large to be one") from None
         if source:
             payload.setdefault("source", {"id": source})
         events = payload.get("events")

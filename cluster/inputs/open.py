@@ -1,13 +1,13 @@
 """Recognises an input file by its name and reads it."""
 
 import gzip
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from cluster.inputs import cdnow, json_lines, shop
 from cluster.inputs.item import Item
+from cluster.inputs.line import decoded
 from pipeline.errors import Misconfigured
 
 
@@ -18,7 +18,8 @@ def read_file(path: Path, source: str = "") -> Iterator[Item]:
         raw = path.open("rb")
     except OSError as error:
         raise Misconfigured(f"{path} cannot be read: {error.strerror}") from None
-    with raw, io.TextIOWrapper(_unpacked(raw, path), encoding="utf-8") as lines:
+    with raw:
+        lines = decoded(_unpacked(raw, path), name)
         if name == "cdnow.txt":
             yield from cdnow.read(lines, name, source or cdnow.SOURCE)
         elif name == "ecom.csv":

@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import Any
 
 from cluster.inputs.item import Item
+from cluster.inputs.line import at_line
 from pipeline import envelope
 
 SOURCE = "shop"
@@ -33,6 +34,11 @@ EVENT_TYPES: Mapping[str, str] = {
     "checkout_bug": "checkout-failed",
 }
 
+_COLUMNS = (
+    *("user_id", "session_id", "event", "timestamp"),
+    *("platform", "acquisition_channel", "user_cohort", "user_lifecycle"),
+)
+
 #: acquisition_channel → utm.
 _UTM: Mapping[str, Mapping[str, str]] = {
     "paid_search": {"source": "search", "medium": "cpc"},
@@ -47,9 +53,10 @@ _MAX_EVENTS = 100
 
 
 def read(lines: Iterable[str], name: str, source: str) -> Iterator[Item]:
-    """One payload per session; the message id of an event is file name and line number."""
-    rows = enumerate(csv.DictReader(lines), 2)  # line 1 is the header
-    for (user, session), group in groupby(rows, key=lambda row: (row[1]["user_id"], row[1]["session_id"])):
+    """One payload per session; the message id of an event is file name and line number. Raises `Malformed` naming a line."""
+    for (user, session), group in groupby(
+        _rows(lines, name), key=lambda row: (row[1]["user_id"], row[1]["session_id"])
+    ):
         members = list(group)
         for start in range(0, len(members), _MAX_EVENTS):
             part = members[start : start + _MAX_EVENTS]
@@ -65,6 +72,18 @@ def read(lines: Iterable[str], name: str, source: str) -> Iterator[Item]:
                 "events": [_event(number, row, name) for number, row in part],
             }
             yield Item(user, len(part), envelope.encode(payload))
+
+
+def _rows(lines: Iterable[str], name: str) -> Iterator[tuple[int, Mapping[str, str]]]:
+    number = 1  # of the header
+    try:
+        for number, row in enumerate(csv.DictReader(lines), 2):
+            missing = [column for column in _COLUMNS if row.get(column) is None]
+            if missing:
+                raise at_line(name, number, f"it has no {missing[0]}")
+            yield number, row
+    except csv.Error as error:
+        raise at_line(name, number + 1, str(error)) from None
 
 
 def _event(number: int, row: Mapping[str, str], name: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import sqlite3
 from pathlib import Path
 
 from pipeline.errors import LogFull, LogUnavailable, Misconfigured
+from pipeline.sqlite_refusal import refusal
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -23,8 +24,4 @@ def unavailable(path: Path, error: sqlite3.Error | OSError) -> LogUnavailable:
 
 def unusable(path: Path, error: sqlite3.Error | OSError) -> LogUnavailable | Misconfigured:
     """The same while opening, where what no waiting will change is told apart."""
-    if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-        return Misconfigured(f"{path} is not a readable log ({error}): restore it from a backup, or move it away")
-    if isinstance(error, PermissionError | FileExistsError | NotADirectoryError):
-        return Misconfigured(f"{path} cannot be opened ({error}): set RAYFOLD_DATA to a folder that can be written")
-    return unavailable(path, error)
+    return refusal(path, "log", error) or unavailable(path, error)

@@ -49,6 +49,10 @@ class Definitions(Protocol):
         """Live rows by rising id."""
         ...
 
+    async def count(self, kind: str) -> int:
+        """Live rows of a kind."""
+        ...
+
     async def changed(self, since: int) -> Changes:
         """Every row with a revision above `since`."""
         ...

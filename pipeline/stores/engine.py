@@ -2,11 +2,16 @@
 
 import asyncio
 import sqlite3
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import event
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import StaticPool
+
+from pipeline.errors import DefinitionsUnavailable, Misconfigured
+from pipeline.sqlite_refusal import refusal
 
 #: Seconds a writer waits for another one, and between two looks where SQLite does not wait by itself.
 _BUSY_TIMEOUT_S = 10.0
@@ -30,6 +35,15 @@ def open_engine(url: str) -> AsyncEngine:
         connection.exec_driver_sql("begin immediate" if immediate else "begin")
 
     return engine
+
+
+def unopened(engine: AsyncEngine, error: SQLAlchemyError) -> DefinitionsUnavailable | Misconfigured:
+    """What an error of the first statements means to the user."""
+    cause = getattr(error, "orig", None) or error
+    path = Path(engine.url.database or "")
+    return refusal(path, "definitions database", cause) or DefinitionsUnavailable(
+        f"the definitions database does not answer: {cause}"
+    )
 
 
 async def _set_up(connection: Any) -> None:

@@ -4,17 +4,24 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.errors import UnknownFormat
-from pipeline.stores.engine import open_engine
+from pipeline.stores.engine import open_engine, unopened
 
 
 async def migrate(url: str, prefix: str = "") -> None:
-    """Create or upgrade the tables. Raises `UnknownFormat` for a newer database."""
+    """Create or upgrade the tables.
+
+    Raises `UnknownFormat` for a newer database, `Misconfigured` for one that is damaged or cannot be opened,
+    `DefinitionsUnavailable` when it does not answer.
+    """
     engine = open_engine(url)
     try:
         async with engine.begin() as connection:
             await connection.run_sync(_upgrade, prefix)
+    except SQLAlchemyError as error:
+        raise unopened(engine, error) from error
     finally:
         await engine.dispose()
 

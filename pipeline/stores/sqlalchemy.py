@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Table, delete, select, text, update
+from sqlalchemy import Table, delete, func, select, text, update
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -13,7 +13,7 @@ from pipeline.clock import Clock
 from pipeline.errors import DefinitionsUnavailable, Misconfigured, NotFound, UnknownFormat
 from pipeline.stores.definitions import Changes, Definition, Heartbeat
 from pipeline.stores.definitions_tables import REVISION, Tables
-from pipeline.stores.engine import open_engine
+from pipeline.stores.engine import open_engine, unopened
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ class SqlDefinitions:
 
     @classmethod
     async def open(cls, url: str, clock: Clock, prefix: str = "") -> "SqlDefinitions":
-        """Raises `Misconfigured` when the tables are missing, `UnknownFormat` when they are newer than this code."""
+        """Raises `Misconfigured` when the tables are missing or the file is unusable, `UnknownFormat` for newer tables."""
         opened = cls(open_engine(url), Tables(prefix), clock)
         try:
             await opened._check()
@@ -52,7 +52,7 @@ class SqlDefinitions:
         except DBAPIError as error:
             if "no such table" in str(error) or "doesn't exist" in str(error):
                 raise Misconfigured("the definitions database has no tables yet: run `rayfold migrate`") from error
-            raise DefinitionsUnavailable(f"the definitions database does not answer: {error.orig}") from error
+            raise unopened(self._engine, error) from error
         if found != REVISION:
             raise UnknownFormat(
                 f"the definitions database is at revision {found}, this Rayfold needs {REVISION}: "
@@ -113,6 +113,12 @@ class SqlDefinitions:
         wanted = (table.c.kind == kind, table.c.id > after, table.c.deleted.is_(False))
         rows = await self._read(_columns(table).where(*wanted).order_by(table.c.id).limit(limit))
         return [_definition(row) for row in rows]
+
+    async def count(self, kind: str) -> int:
+        table = self._tables.definition
+        wanted = (table.c.kind == kind, table.c.deleted.is_(False))
+        rows = await self._read(select(func.count()).select_from(table).where(*wanted))
+        return int(rows[0][0])
 
     async def changed(self, since: int) -> Changes:
         table = self._tables.definition

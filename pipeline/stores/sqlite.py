@@ -14,6 +14,7 @@ import msgspec
 from pipeline.clock import Clock
 from pipeline.errors import Malformed, StoreUnavailable, UnknownFormat
 from pipeline.log.counter_file import CounterFile
+from pipeline.sqlite_refusal import refusal
 from pipeline.stores.documents import CREATE_ONLY, Document, Kind, Outcome, Page, Query, Saved
 from pipeline.stores.sqlite_schema import FORMAT, Table, statements, tables
 
@@ -50,12 +51,16 @@ class SqliteDocuments:
 
     @classmethod
     async def open(cls, path: Path, clock: Clock) -> "SqliteDocuments":
-        """Open or create. Raises `UnknownFormat` for a file of a newer format, `StoreUnavailable` for an unusable one."""
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Open or create.
+
+        Raises `UnknownFormat` for a file of a newer format, `Misconfigured` for one that is damaged or cannot be opened,
+        `StoreUnavailable` where that may pass.
+        """
         try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             return await asyncio.to_thread(cls, path)  # another process may hold the lock
-        except sqlite3.Error as error:
-            raise _unavailable(path, error) from error
+        except (sqlite3.Error, OSError) as error:
+            raise refusal(path, "document store", error) or _unavailable(path, error) from error
 
     def _create(self) -> None:
         db = self._writing
@@ -219,7 +224,7 @@ class SqliteDocuments:
         self._lock.close()
 
 
-def _unavailable(path: Path, error: sqlite3.Error) -> StoreUnavailable:
+def _unavailable(path: Path, error: sqlite3.Error | OSError) -> StoreUnavailable:
     return StoreUnavailable(f"{path} cannot be used just now ({error}); free its disk if it is full")
 
 

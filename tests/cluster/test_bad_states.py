@@ -1,9 +1,11 @@
 """What a bad state gets: one clear sentence and exit status 1, nothing lost."""
 
+import ctypes
 import json
 import os
 import socket
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,6 +94,115 @@ def test_a_missing_permission(tmp_path: Path) -> None:
     settings = read_settings({}, data=folder)
     with _unprivileged(), pytest.raises(Misconfigured, match="no permission"):
         prepare(settings)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["definitions.db", "documents.db", "documents.lock", "log/collected.db", "log/collected.lock", "up.lock", "up.log"],
+)
+def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path, name: str) -> None:
+    installation = Installation(tmp_path / "data")
+    prepare(read_settings(installation.environment))
+    (tmp_path / "data" / name).mkdir(parents=True)
+    command = ("up", "--detach") if name.startswith("up.") else ("migrate",)
+    assert Path(name).stem in _refused(installation, *command)
+
+
+@pytest.mark.parametrize("name", ["definitions.db", "documents.db", "log/processed.db"])
+def test_a_damaged_file_is_named(tmp_path: Path, name: str) -> None:
+    installation = Installation(tmp_path / "data")
+    prepare(read_settings(installation.environment))
+    path = tmp_path / "data" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"no database at all" * 500)
+    said = _refused(installation, "migrate")
+    assert f"{path} is not a readable" in said
+    assert "sqlalche.me" not in said
+
+
+def _give_up_privileges() -> None:
+    """From the next program on, root too is refused what a file's mode forbids."""
+    if os.geteuid() == 0:
+        for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+            ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+
+
+def test_a_locked_folder(tmp_path: Path) -> None:
+    installation = Installation(tmp_path / "data")
+    assert installation.rayfold("migrate").returncode == 0
+    installation.before = _give_up_privileges
+    installation.folder.chmod(0o000)
+    try:
+        for command in ("migrate", "up", "down", "status"):
+            assert str(installation.folder) in _refused(installation, command)
+    finally:
+        installation.folder.chmod(0o700)
+    for name in ("definitions.db", "documents.db", "documents.lock", "log/runs.db"):
+        (installation.folder / name).chmod(0o000)
+        assert Path(name).stem in _refused(installation, "migrate")
+        (installation.folder / name).chmod(0o600)
+    assert installation.rayfold("migrate").returncode == 0
+
+
+def test_an_unforeseen_error_is_one_sentence_and_a_traceback_on_request(tmp_path: Path) -> None:
+    installation = Installation(tmp_path / "data")
+    prepare(read_settings(installation.environment))
+    (tmp_path / "data" / "up.lock").write_text("")
+    (tmp_path / "data" / "ray.log").mkdir()
+    said = _refused(installation, "up")
+    assert "IsADirectoryError" in said
+    assert "--verbose" in said
+    done = installation.rayfold("--verbose", "up")
+    assert (done.returncode, "Traceback" in done.stderr) == (1, True)
+
+
+def test_a_key_that_is_none(tmp_path: Path) -> None:
+    installation = Installation(tmp_path / "data", secret_key="much-too-short")
+    said = _refused(installation, "migrate")
+    assert "RAYFOLD_SECRET_KEY" in said
+    assert "much-too-short" not in said
+    del installation.environment["RAYFOLD_SECRET_KEY"]
+    assert installation.rayfold("migrate").returncode == 0
+    (tmp_path / "data" / "secrets" / "secret_key").write_text("")
+    assert "secret_key is damaged" in _refused(installation, "migrate")
+
+
+def test_an_existing_folder_becomes_private_unless_it_holds_other_things(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir(mode=0o755)
+    prepare(read_settings({}, data=folder))
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    folder.chmod(0o750)
+    prepare(read_settings({}, data=folder))
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    home = tmp_path / "home"
+    (home / "letters").mkdir(parents=True)
+    home.chmod(0o755)
+    with pytest.raises(Misconfigured, match="letters"):
+        prepare(read_settings({}, data=home))
+    assert stat.S_IMODE(home.stat().st_mode) == 0o755
+
+
+@pytest.mark.parametrize("content", ["[]", '{"format": 1}', '{"format": "1", "partitions": 4}'])
+def test_a_damaged_format(tmp_path: Path, content: str) -> None:
+    (tmp_path / "format.json").write_text(content)
+    with pytest.raises(Misconfigured, match="damaged"):
+        prepare(read_settings({}, data=tmp_path))
+
+
+def test_ids_of_any_characters_are_one_sentence(tmp_path: Path) -> None:
+    """Before the address is asked: nothing runs here."""
+    installation = Installation(tmp_path / "data")
+    prepare(read_settings(installation.environment))
+    for id in ("a b", "a/b", "é", "a\nb", "?x=1#"):
+        assert "rayfold up" in _refused(installation, "source", "get", id)
+
+
+def test_deploying_to_no_address(tmp_path: Path) -> None:
+    installation = Installation(tmp_path / "data")
+    assert "RAY_ADDRESS is not set" in _refused(installation, "deploy")
+    installation.environment["RAY_ADDRESS"] = "auto"
+    assert "host:port" in _refused(installation, "deploy")
 
 
 def test_nobody_at_home(tmp_path: Path) -> None:

@@ -44,7 +44,9 @@ def test_v1_0_runs_the_collector_inside_the_public_api(tmp_path: Path) -> None:
         openapi = httpx.get(f"{installation.url}/api/openapi.json").json()
         assert "/account" in openapi["paths"]
         assert httpx.get(f"{installation.url}/api/account").status_code == 401
-        assert "rayfold_backlog_records" in httpx.get(f"{installation.url}/metrics").text
+        assert httpx.get(f"{installation.url}/metrics").status_code == 401
+        bearer = {"authorization": f"Bearer {installation.token}"}
+        assert "rayfold_backlog_records" in httpx.get(f"{installation.url}/metrics", headers=bearer).text
 
 
 def test_explicit_switches_win_over_the_layout(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Sending: order per key, the identical body again after a failure, refusals told apart."""
 
 import asyncio
+import gzip
 import json
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
@@ -133,3 +134,31 @@ def test_json_lines_get_message_ids_of_file_and_line(tmp_path: Path) -> None:
         list(read_file(file))
     with pytest.raises(Misconfigured, match="cannot be read"):
         list(read_file(tmp_path / "none"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.jsonl", b'{"events": []}\n{"x": "\xff"}\n', r"a\.jsonl, line 2: .*UTF-8"),
+        ("a.jsonl", b'{"x": 1e99999999999999999999}\n', r"a\.jsonl, line 1: .*number"),
+        ("a.jsonl", b'{"x": ' + b"[" * 5000 + b"]" * 5000 + b"}\n", r"a\.jsonl, line 1: .*deep"),
+        ("cdnow.txt", b" 00001 19970101 1 11.77\n 00001 19970102 1 much\n", r"cdnow\.txt, line 2: .*purchase"),
+        ("cdnow.txt", b" 00001 19970101 1 NaN\n", r"cdnow\.txt, line 1: .*purchase"),
+        ("cdnow.txt", b" 00001 19970101 1\n", r"cdnow\.txt, line 1: .*purchase"),
+        ("ecom.csv", b"user_id,session_id\nu,s\n", r"ecom\.csv, line 2: .*event"),
+    ],
+)
+def test_a_line_that_cannot_be_used_is_named(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(Malformed, match=said):
+        list(read_file(tmp_path / name))
+
+
+def test_a_damaged_gzip_file_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl.gz"
+    file.write_bytes(b'{"events": []}\n')
+    with pytest.raises(Misconfigured, match=r"a\.jsonl"):
+        list(read_file(file))
+    file.write_bytes(gzip.compress(b'{"events": []}\n' * 1000)[:-10])
+    with pytest.raises(Misconfigured, match=r"a\.jsonl"):
+        list(read_file(file))

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from cluster import topology
+from cluster.deployment import host_and_port
 from cluster.settings import read_settings
 from pipeline.errors import Misconfigured
 
@@ -33,6 +34,10 @@ def test_environment_wins_over_the_file_and_the_command_line_over_both(tmp_path:
         ("PARTITIONS", "0", "1 to 256"),
         ("MAX_BODY", "much", "10 MB"),
         ("RETENTION", "soon", "7 days"),
+        ("SCALE_RECORDS", "0", "RAYFOLD_SCALE_RECORDS=0"),
+        ("MAX_EVENTS", "-1", "RAYFOLD_MAX_EVENTS=-1"),
+        ("MAX_BODY", "0", "RAYFOLD_MAX_BODY=0"),
+        ("MAX_EVENT", "0 kb", "RAYFOLD_MAX_EVENT=0 kb"),
         ("WORKFLOW_ENABLED", "maybe", "true or false"),
         ("LOG", "pulsar://x:6650", "embedded storage"),
     ],
@@ -40,6 +45,27 @@ def test_environment_wins_over_the_file_and_the_command_line_over_both(tmp_path:
 def test_a_bad_value_is_named(variable: str, value: str, said: str) -> None:
     with pytest.raises(Misconfigured, match=said):
         read_settings({f"RAYFOLD_{variable}": value})
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("::1", "http://[::1]:8585"),
+        ("::", "http://[::1]:8585"),
+        ("0.0.0.0", "http://127.0.0.1:8585"),
+        ("example.com", "http://example.com:8585"),
+    ],
+)
+def test_the_address_of_both_apis(host: str, url: str) -> None:
+    assert read_settings({}, host=host).url == url
+
+
+@pytest.mark.parametrize("address", ["auto", "ray://head:10001", "head", "head:", "head:70000", "::1:6379", "a b:1"])
+def test_a_ray_address_is_host_and_port(address: str) -> None:
+    with pytest.raises(Misconfigured, match="host:port"):
+        host_and_port(address)
+    assert host_and_port("head:6379") == ("head", 6379)
+    assert host_and_port("[::1]:6379") == ("::1", 6379)
 
 
 def test_an_unknown_key_of_the_file_is_named(tmp_path: Path) -> None:

@@ -52,6 +52,15 @@ class DefinitionsContract:
         assert [row.id for row in await definitions.list("sources")] == ["B", "a", "b", "c"]
         assert [row.id for row in await definitions.list("sources", after="a", limit=1)] == ["b"]
 
+    async def test_live_rows_of_a_kind_are_counted(self, open_definitions: OpenDefinitions) -> None:
+        definitions = await open_definitions()
+        assert await definitions.count("sources") == 0
+        for id in ("a", "b", "c"):
+            await definitions.put("sources", id, b"{}")
+        await definitions.put("rules", "a", b"{}")
+        await definitions.delete("sources", "b")
+        assert (await definitions.count("sources"), await definitions.count("rules")) == (2, 1)
+
     async def test_a_poller_misses_no_change_of_concurrent_writers(self, open_definitions: OpenDefinitions) -> None:
         writers = [await open_definitions() for _ in range(4)]
         reader = await open_definitions()

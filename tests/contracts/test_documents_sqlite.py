@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.clock import SystemClock
-from pipeline.errors import StoreUnavailable, UnknownFormat
+from pipeline.errors import Misconfigured, UnknownFormat
 from pipeline.stores.documents import Documents, Query
 from pipeline.stores.sqlite import SqliteDocuments
 from tests.contracts.child import child
@@ -37,10 +37,10 @@ async def test_a_newer_format_is_refused(tmp_path: Path) -> None:
         await SqliteDocuments.open(path, SystemClock())
 
 
-async def test_a_file_that_is_no_database_is_told_as_an_error_of_the_store(tmp_path: Path) -> None:
+async def test_a_file_that_is_no_database_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "documents.db"
     path.write_bytes(b"no database" * 1_000)
-    with pytest.raises(StoreUnavailable, match=r"documents\.db"):
+    with pytest.raises(Misconfigured, match=r"documents\.db"):
         await SqliteDocuments.open(path, SystemClock())
 
 

@@ -1,0 +1,7 @@
+"""Holds for all tests."""
+
+from hypothesis import settings
+
+# the machine that runs the tests may be busy: how long an example takes says nothing
+settings.register_profile("rayfold", deadline=None)
+settings.load_profile("rayfold")
