@@ -13,9 +13,6 @@ from pipeline.record import Record
 
 _NULL = msgspec.Raw(b"null")
 
-#: What a new profile or session comes to, roughly.
-_NEW_DOCUMENT_BYTES = 600
-
 
 class Batch:
     """Collects records' outcomes under one sequence number."""
@@ -87,9 +84,9 @@ class Batch:
 
     def _add(self, documents: dict[str, Held], id: str, held: Held) -> None:
         if id not in documents:
+            self.size += held.encoded_bytes if held.version else len(envelope.encode(held.body))
             held.version += 1
             documents[id] = held
-            self.size += max(held.encoded_bytes, _NEW_DOCUMENT_BYTES)
 
     def done(self, position: Position, index: int) -> None:
         """The input record there is wholly folded in."""

@@ -1,7 +1,7 @@
 """A whole Rayfold in one process over embedded storage, without Ray: what most tests drive."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -78,9 +78,14 @@ class System:
 
 
 @asynccontextmanager
-async def running(folder: Path, stages: Sequence[str] = STAGES, worker: str = "w") -> AsyncIterator[System]:
-    """A system over a folder; ends cleanly."""
-    ports = await open_ports(folder)
+async def running(
+    folder: Path,
+    stages: Sequence[str] = STAGES,
+    worker: str = "w",
+    change: Callable[[Ports], Ports] = lambda ports: ports,
+) -> AsyncIterator[System]:
+    """A system over a folder; ends cleanly. `change` puts something between the stages and a port."""
+    ports = change(await open_ports(folder))
     watch = DefinitionsWatch(ports.definitions, ports.clock)
     built = [build(stage, ports, watch, worker, RETENTION_MS) for stage in stages]
     host = Host(ports, watch, built, worker, "test", 0, RETENTION_MS, Journal("test", worker, ports.new_id))
