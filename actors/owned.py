@@ -28,7 +28,7 @@ class Owned:
 
     @classmethod
     async def open(cls, log: Log, partition: int, input_topic: str, group: str, limits: Limits) -> "Owned":
-        """Fence every older owner, then carry on from the last envelope: DESIGN §5.2.
+        """Fence every older owner, then carry on from the last envelope (ARCHITECTURE.md §3).
 
         Raises `Disordered` when the output is empty though input was committed: what was written there is lost.
         """

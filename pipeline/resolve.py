@@ -1,4 +1,4 @@
-"""Which profile a payload belongs to: DESIGN's table of identities, decided at one partition.
+"""Which profile a payload belongs to: the table of identities, decided at one partition.
 
 | payload has | happens |
 |---|---|
