@@ -106,6 +106,24 @@ def test_watched_events_carry_the_profile_as_it_stood_after_their_payload() -> N
     assert processed.pairs == [("s", "increase-interest")]
 
 
+def test_a_profile_that_has_grown_too_large_takes_up_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.hot.MAX_PROFILE_BYTES", 2_000)
+    world = World(remembers=True)
+    id = mint(Kind.PROFILE, "X")
+    for number in range(1, 40):
+        one = payload(number, profile="X")
+        one.events[0].properties = {"interest": f"interest {number} {'x' * 90}"}
+        world.send(one)
+    world.deliver(identity.partition("X", PARTITIONS), _effect(id, operations=[["[]", "segments", "vip"]]))
+    body = world.profile(id)
+    assert 1_900 < len(envelope.encode(body)) < 2_300
+    assert body["segments"] == []
+    agrees(world, 39)
+    refused = [one for one in world.events.values() if "errors" in one]
+    assert len(refused) == 40 - len(body["interests"])
+    assert {error["field"] for one in refused for error in one["errors"]} == {"profile"}
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_nothing_the_intake_takes_can_stop_a_partition(seed: int) -> None:
     dice = random.Random(seed)
