@@ -29,6 +29,9 @@ from pipeline.workflow_plan import Plan
 
 _READ_BYTES = 4_000_000
 
+#: Each takes a few reads; a sender is rarely ahead twice.
+_CUT_TRIES = 100
+
 
 class Askers(NamedTuple):
     """Who asks for events, compiled by the definitions of one revision."""
@@ -89,9 +92,12 @@ async def take(log: Log, documents: Documents, askers: Askers, *, verify: bool =
 
 
 async def _cut(log: Log) -> list[_Newest]:
-    """The newest envelope of every partition, none of which has heard what its sender has not written here yet."""
+    """The newest envelope of every partition, none of which has heard what its sender has not written here yet.
+
+    Where that never comes about something is lost: the account will not balance.
+    """
     newest = [await _newest(log, partition) for partition in range(log.partitions)]
-    while True:
+    for _ in range(_CUT_TRIES):
         behind = [
             sender
             for sender in range(log.partitions)
@@ -101,6 +107,7 @@ async def _cut(log: Log) -> list[_Newest]:
             return newest
         for sender in behind:
             newest[sender] = await _newest(log, sender)
+    return newest
 
 
 async def _newest(log: Log, partition: int) -> _Newest:

@@ -9,12 +9,25 @@ import click
 
 from cluster.options import client_of, installation
 
+#: What is shown of each stage, under which heading: it has to fit 80 characters.
+_COLUMNS = {
+    "workers": "workers",
+    "partitions": "held",
+    "received": "received",
+    "handled": "handled",
+    "failed": "failed",
+    "dead": "dead",
+    "backlog": "backlog",
+    "lag_seconds": "lag s",
+    "restarts": "restarts",
+}
+
 
 @click.command()
 @installation
 @click.option("--json", "as_json", is_flag=True)
 def status(data: Path | None, host: str | None, port: int | None, as_json: bool) -> None:
-    """Per stage: workers, partitions, counters, backlog, lag, last error."""
+    """Per stage: workers alive of those wanted, partitions held, counters, backlog, lag, restarts, last error."""
     found = client_of(data, host, port).get("/status")
     if as_json:
         click.echo(json.dumps(found, indent=2, default=float))
@@ -22,24 +35,26 @@ def status(data: Path | None, host: str | None, port: int | None, as_json: bool)
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title(found))
-    columns = (
-        "wanted",
-        "alive",
-        "partitions",
-        "received",
-        "handled",
-        "failed",
-        "dead",
-        "backlog",
-        "lag_seconds",
-        "restarts",
-    )
-    for name in ("stage", *columns, "last error"):
-        table.add_column(name.replace("_", " "), overflow="fold")
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in ("stage", *_COLUMNS.values()):
+        table.add_column(name, no_wrap=True)
     for name, row in found["stages"].items():
-        table.add_row(name, *(_text(row.get(column)) for column in columns), _error(row))
+        shown = {**row, "workers": f"{row['alive']}/{row['wanted']}"}
+        table.add_row(name, *(_text(shown.get(column)) for column in _COLUMNS))
+    click.echo(title(found))
     Console().print(table)
+    for line in troubles(found["stages"]):
+        click.echo(line)
+
+
+def troubles(stages: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A line for each stage's last error, and for each destination that waits for somebody."""
+    lines = [
+        f"{name}: {row['last_error_time']} {row['last_error']}" for name, row in stages.items() if row.get("last_error")
+    ]
+    for row in stages.values():
+        lines += [f"destination {id} is paused: {why}" for id, why in row.get("paused", {}).items()]
+    return lines
 
 
 def title(found: Mapping[str, Any]) -> str:
@@ -54,7 +69,3 @@ def title(found: Mapping[str, Any]) -> str:
 
 def _text(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _error(row: dict[str, Any]) -> str:
-    return f"{row['last_error_time']} {row['last_error']}" if row.get("last_error") else ""

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,7 +121,10 @@ def _dead(installation: Installation) -> list[str]:
 
 def test_status_doctor_and_account_agree_that_all_is_well(installation: Installation) -> None:
     installation.quiet()
-    assert "layout compact, 4 partitions" in _said(installation, "status")
+    shown = _said(installation, "status")
+    assert "layout compact, 4 partitions" in shown
+    assert re.search(r"(?m)^collector +1/1 +0,1,2,3 ", shown), shown
+    assert max(map(len, shown.splitlines())) <= 80
     status = json.loads(_said(installation, "status", "--json"))
     assert set(status["stages"]) == {"collector", "batcher", "dispatcher", "executor"}
     findings = {one["check"]: one for one in json.loads(_said(installation, "doctor", "--json"))}
