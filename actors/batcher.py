@@ -1,6 +1,8 @@
 """The batcher: saves what `processed` holds into the document store, in batches, and commits after success."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
 from actors.counters import Counters
 from actors.heed import Heed
@@ -11,6 +13,8 @@ from pipeline.envelope import TRANSIENT, Processed
 from pipeline.log.port import Log, Message, Position
 from pipeline.stores.documents import Document, Documents, Kind, Saved
 from pipeline.topics import PROCESSED, STORE_GROUP
+
+T = TypeVar("T")
 
 #: A batch is saved when it holds this many documents or bytes, or when its first envelope has waited this long.
 _MAX_DOCUMENTS = 2_000
@@ -38,6 +42,7 @@ class Batcher:
     async def run(self) -> None:
         """Until `stop`."""
         membership = await self._log.join(PROCESSED, STORE_GROUP, self._worker)
+        self._heeds.clear()  # what an earlier run took but did not commit is new again
         try:
             while not self._stopping:
                 self.counters.alive()
@@ -79,13 +84,16 @@ class Batcher:
             await self._save(waiting[start : start + _MAX_DOCUMENTS])
 
     async def _save(self, documents: Sequence[Document]) -> None:
-        outcomes = await persist(self._documents, documents, self._clock, self.counters, self.counters.alive)
+        outcomes = await self._persist(partial(self._documents.save, documents))
         for document, outcome in zip(documents, outcomes, strict=True):
             if outcome.result is Saved.REFUSED:
-                await self._documents.save_refused(document, outcome.reason)
+                await self._persist(partial(self._documents.save_refused, document, outcome.reason))
                 self.counters.dead += 1
                 self.counters.error(f"{document.kind} {document.id} refused by the store: {outcome.reason}")
         self.counters.handled += sum(1 for document in documents if document.kind == "event")
+
+    async def _persist(self, save: Callable[[], Awaitable[T]]) -> T:
+        return await persist(save, self._clock, self.counters, self.counters.alive)
 
 
 def _gather(processed: Processed, documents: dict[tuple[Kind, str], Document]) -> None:

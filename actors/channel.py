@@ -1,6 +1,7 @@
 """One destination: reads `processed` in a group of its own, delivers, saves the resume point, commits."""
 
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
@@ -126,9 +127,8 @@ class Channel:
             dead=done.dead + deliverer.dead,
         )
         document = progress.document(settled)
-        await persist(
-            self._documents, [document], self._clock, self._counters, lambda: self.partitions.alive(partition)
-        )
+        save = partial(self._documents.save, [document])
+        await persist(save, self._clock, self._counters, partial(self.partitions.alive, partition))
         return settled
 
     def _deliverer(self, partition: int) -> Deliverer:

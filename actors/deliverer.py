@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from actors.chains import in_chains
@@ -117,7 +118,7 @@ class Deliverer:
         now = instant.to_text(self._clock.now_ms())
         body = dead_letter(request, self._destination, entry, reason, now)
         letter = Document("dead", request.id, 1, envelope.encode(body))
-        await persist(self._documents, [letter], self._clock, self._counters, self._alive)
+        await persist(partial(self._documents.save, [letter]), self._clock, self._counters, self._alive)
         self.dead += 1
         self._counters.dead += 1
 

@@ -111,7 +111,7 @@ class Executor:
         documents = [Document("run", one.id, 1, bytes(one.body)) for one in runs.runs]
         if documents:
             alive = partial(self._partitions.alive, partition)
-            await persist(self._documents, documents, self._clock, self.counters, alive)
+            await persist(partial(self._documents.save, documents), self._clock, self.counters, alive)
 
     async def _own(self, partition: int) -> None:
         partitions = self._partitions

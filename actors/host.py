@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from actors.stage import Stage
 from pipeline import envelope
 from pipeline.definitions_watch import DefinitionsWatch
-from pipeline.errors import DefinitionsUnavailable, LogUnavailable, Retry, StoreUnavailable
+from pipeline.errors import DefinitionsUnavailable, LogUnavailable, Malformed, Retry, StoreUnavailable
 from pipeline.http.port import LONGEST_TIMEOUT_S
 from pipeline.journal import Journal
 from pipeline.ports import Ports
@@ -93,7 +93,7 @@ class Host:
             try:
                 await self._watch.refresh()
                 return
-            except DefinitionsUnavailable as error:
+            except (DefinitionsUnavailable, Malformed) as error:
                 _log.warning("waiting for the definitions: %s", error)
                 await self._ports.clock.sleep(_PAUSE_S)
 

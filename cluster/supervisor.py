@@ -91,7 +91,7 @@ class Supervisor:
         process = deployment.start(self._settings, head.address)
         try:
             asyncio.run(wiring.migrate(self._settings))
-            asyncio.run(wiring.arrange(self._settings))
+            asyncio.run(wiring.arrange(self._settings, alone=True))
             deadline = time.monotonic() + _START_DEADLINE_S
             while process.poll() is None or not self._answers():
                 if self._stopping.is_set():

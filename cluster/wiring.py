@@ -56,22 +56,35 @@ async def migrate(settings: Settings) -> None:
     await documents.close()
 
 
-async def arrange(settings: Settings) -> None:
-    """What has to stand before the workers start and must not change while they run: groups by switch and definition."""
+async def arrange(settings: Settings, *, alone: bool) -> None:
+    """What has to stand before the workers start: groups by switch and definition.
+
+    `alone`: nothing runs on this installation now. Only then are groups dropped: a worker may read for one, and a
+    destination that is just being put has its group before its definition.
+    """
     ports = await open_ports(settings)
     try:
         log = ports.log
         if settings.workflow_enabled:
             await log.create_group(topics.PROCESSED, topics.WORKFLOW_GROUP, "end")
-        else:
+        elif alone:
             await log.drop_group(topics.PROCESSED, topics.WORKFLOW_GROUP)
         watch = DefinitionsWatch(ports.definitions, ports.clock)
         await watch.refresh()
         wanted = {topics.destination_group(id) for id in watch.catalog.destinations}
-        for group in await log.groups(topics.PROCESSED):
+        for group in await log.groups(topics.PROCESSED) if alone else ():
             if group.startswith(topics.DESTINATION_GROUPS) and group not in wanted:
                 await log.drop_group(topics.PROCESSED, group)  # of a change that was cut off half-way
         for group in wanted:
             await log.create_group(topics.PROCESSED, group, "end")
     finally:
         await ports.close()
+
+
+async def switch_off(settings: Settings) -> None:
+    """Once no executor is left: a group that nobody reads for would hold the log back."""
+    log = await open_log(settings)
+    try:
+        await log.drop_group(topics.PROCESSED, topics.WORKFLOW_GROUP)
+    finally:
+        await log.close()

@@ -23,15 +23,16 @@ class DefinitionsWatch:
         self._lock = asyncio.Lock()
         self.catalog = Catalog()
         self.last_error = ""
-        self.asked_ms = 0  #: when the database answered last
+        self.asked_ms = 0  #: when the database was asked the last question it answered
 
     async def refresh(self) -> None:
         """Ask once. Raises `DefinitionsUnavailable`."""
         async with self._lock:
+            began_ms = self._clock.now_ms()
             changes = await self._definitions.changed(self.catalog.revision)
             if changes.rows:
                 self.catalog = applied(self.catalog, changes.revision, changes.rows)
-            self.asked_ms = self._clock.now_ms()
+            self.asked_ms = began_ms
             self.last_error = ""
 
     async def run(self, ended: asyncio.Event) -> None:
@@ -63,7 +64,7 @@ class DefinitionsWatch:
         while self.catalog.revision < revision and self._clock.monotonic() < deadline:
             try:
                 await self.refresh()
-            except DefinitionsUnavailable as error:
+            except (DefinitionsUnavailable, Malformed) as error:
                 self.last_error = str(error)
             if self.catalog.revision < revision:
                 await self._clock.sleep(0.05)

@@ -88,7 +88,7 @@ class Track:
         if self._watch.asked_ms <= caller.now_ms:
             try:
                 await self._watch.refresh()
-            except DefinitionsUnavailable as error:
+            except (DefinitionsUnavailable, Malformed) as error:  # of a definition, not of this payload
                 self._watch.last_error = str(error)
         return self._judged(payloads, many, caller)
 

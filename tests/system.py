@@ -31,7 +31,7 @@ async def open_ports(folder: Path) -> Ports:
     """Embedded ports over a folder, as an installation opens them; several processes may open the same one."""
     settings = Settings(data=folder, secret_key=_KEY)
     await wiring.migrate(settings)
-    await wiring.arrange(settings)
+    await wiring.arrange(settings, alone=False)
     return await wiring.open_ports(settings)
 
 

@@ -22,9 +22,11 @@ def deploy() -> None:
     deployment.host_and_port(address)
     settings, _ = folder.prepare(settings_of())
     asyncio.run(wiring.migrate(settings))
-    asyncio.run(wiring.arrange(settings))
+    asyncio.run(wiring.arrange(settings, alone=False))
     access = {name: value for name, value in os.environ.items() if name.startswith(_ACCESS)}
     process = deployment.start(settings, address, access)
     if process.wait() != 0:
         raise Retry(f"the deployment failed: {deployment.failure(process)}")
+    if not settings.workflow_enabled:
+        asyncio.run(wiring.switch_off(settings))
     click.echo(f"deployed (layout {settings.layout}); public API at {settings.url}/track")

@@ -34,6 +34,7 @@ class Away:
         return [Outcome(Saved.REFUSED, "not today") if one.id in self._refused else next(outcomes) for one in documents]
 
     async def save_refused(self, document: Document, reason: str) -> None:
+        self._answer("save_refused")
         await self._store.save_refused(document, reason)
 
     async def search(self, kind: Kind, query: Query, *, limit: int = 25, cursor: str = "") -> Page:

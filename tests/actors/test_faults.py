@@ -1,21 +1,25 @@
 """Stages whose store is away wait, lose nothing and say why; what a store refuses for good is counted and known."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from actors import collector as collector_module
+from actors.batcher import Batcher
 from actors.counters import Counters
 from actors.host import Host
 from actors.stage import Stage
 from pipeline import envelope, identity
 from pipeline.clock import SystemClock
 from pipeline.definitions_watch import DefinitionsWatch
+from pipeline.errors import StoreUnavailable
 from pipeline.hot import Limits
 from pipeline.journal import Journal
 from pipeline.log.port import BEGINNING
 from pipeline.ports import Ports
+from pipeline.stores.documents import Document
 from tests.actors.away import Away
 from tests.actors.test_destinations import target
 from tests.system import open_ports, payload, running
@@ -47,6 +51,39 @@ async def test_a_store_that_is_away_holds_everything_up_and_loses_nothing(tmp_pa
         assert isinstance(store, Away)
         assert set(store.fails.values()) == {0}
         assert (await system.profile("p"))["segments"] == ["seen"]
+
+
+async def test_a_store_that_goes_away_over_a_refusal_loses_nothing(tmp_path: Path) -> None:
+    refused = identity.event_id("shop", "m-0")
+    away = {"save_refused": 3}
+    async with running(tmp_path, change=lambda p: p._replace(documents=Away(p.documents, [refused], **away))) as system:
+        await system.put("sources", "shop", {"static_profile_id": True})
+        for part in range(3):
+            events = [{"id": f"m-{n}", "type": "page-view"} for n in range(part * 900, part * 900 + 900)]
+            assert (await system.track(payload("shop", profile={"id": "p"}, events=events))).status_code == 200
+        account = await system.quiet(within_s=40)
+        assert (account["stored"], account["dead"]) == (2_699, 1)
+
+
+async def test_a_batcher_that_begins_again_saves_what_it_had_not_committed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Batcher._save
+    faults = 2
+
+    async def faulty(self: Batcher, documents: Sequence[Document]) -> None:
+        nonlocal faults
+        if faults:
+            faults -= 1
+            raise StoreUnavailable("away")
+        await store(self, documents)
+
+    monkeypatch.setattr(Batcher, "_save", faulty)
+    async with running(tmp_path) as system:
+        await system.put("sources", "shop", {})
+        assert (await system.track(payload("shop", session={"id": "s"}))).status_code == 200
+        assert (await system.quiet())["stored"] == 1
+        assert faults == 0
 
 
 async def test_what_the_store_refuses_is_counted_dead_and_recognised_again(tmp_path: Path) -> None:
