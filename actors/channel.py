@@ -114,7 +114,8 @@ class Channel:
         if not due or header is None:
             return done
         self._counters.received += len(due)
-        deliverer = self._deliverer(partition)
+        alive = partial(self.partitions.alive, partition)
+        deliverer = self._deliverer(partition, alive)
         if not await deliverer.deliver(due):
             return None
         settled = msgspec.structs.replace(
@@ -127,18 +128,14 @@ class Channel:
             dead=done.dead + deliverer.dead,
         )
         document = progress.document(settled)
-        save = partial(self._documents.save, [document])
-        await persist(save, self._clock, self._counters, partial(self.partitions.alive, partition))
+        await persist(partial(self._documents.save, [document]), self._clock, self._counters, alive)
         return settled
 
-    def _deliverer(self, partition: int) -> Deliverer:
+    def _deliverer(self, partition: int, alive: Callable[[], None]) -> Deliverer:
         def active(outlet: Outlet) -> bool:
             """Whether the destination is still what this request was made for."""
             now = self._current()
             return now is not None and now.same_as(outlet) and self.partitions.may_own(partition)
-
-        def alive() -> None:
-            self.partitions.alive(partition)
 
         return Deliverer(
             self._id, self._http, self._documents, self._clock, self._random, self._counters, active, alive

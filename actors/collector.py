@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 from actors.counters import Counters
 from actors.owned import Owned
@@ -25,8 +25,9 @@ from pipeline.record import Effect, Origin, Payload, Record
 from pipeline.stores.documents import Documents, Kind
 from pipeline.topics import COLLECTED, COLLECTOR_GROUP, PROCESSED, STORE_GROUP
 
-_log = logging.getLogger(__name__)
+T = TypeVar("T")
 
+_log = logging.getLogger(__name__)
 
 #: Input taken at a time; the state of the output is one envelope of about `_CUT_BYTES` or less.
 _READ_BYTES = 1_000_000
@@ -141,34 +142,32 @@ class Collector:
         if batch.records:
             await owned.publish(batch.finish(owned.hot, self._clock.now_ms(), catalog.revision))
         self.counters.handled += sum(item.events for item in items)
-        for item in items:  # durable: what was set aside is done with
-            self._undigested.pop(_slot(fold, item), None)
+        if self._undigested:
+            for item in items:  # durable: what was set aside is done with
+                self._undigested.pop(_slot(fold, item), None)
 
     def _missing(self, fold: Fold, item: _Item) -> Missing:
-        if _slot(fold, item) in self._undigested:
+        if self._undigested and _slot(fold, item) in self._undigested:
             return fold.missing_events(item.record)
-        with self._set_aside(fold, item):
-            return fold.missing(item.record)
+        return self._digest(fold, item, partial(fold.missing, item.record))
 
     def _apply(self, fold: Fold, item: _Item, catalog: Catalog, batch: Batch) -> None:
         """Fold one record in, or reject it when it could not be digested before."""
         api = item.origin is None
-        reason = self._undigested.get(_slot(fold, item))
+        reason = self._undigested.get(_slot(fold, item)) if self._undigested else None
         if reason is not None:
             self.counters.error(f"record {item.position.entry}/{item.place} of partition {fold.partition}: {reason}")
             fold.reject(item.record, api, reason, batch)
             return
-        with self._set_aside(fold, item):
-            fold.apply(item.record, api, catalog, batch)
+        self._digest(fold, item, partial(fold.apply, item.record, api, catalog, batch))
 
-    @contextmanager
-    def _set_aside(self, fold: Fold, item: _Item) -> Iterator[None]:
+    def _digest(self, fold: Fold, item: _Item, work: Callable[[], T]) -> T:
         """A record that cannot be digested must not stop its partition for ever.
 
         What it left half done is dropped with the ownership; on the next pass it is rejected with its reason.
         """
         try:
-            yield
+            return work()
         except (Retry, Stop, MemoryError):
             raise
         except Exception as error:  # whatever it is: it is named, counted and kept with the event

@@ -10,6 +10,7 @@ from typing import Any
 from cluster import topology
 from cluster.settings import Settings
 from cluster.wiring import open_log
+from pipeline import topics
 
 _log = logging.getLogger(__name__)
 
@@ -62,6 +63,6 @@ class BacklogPolicy:
         """The largest backlog among the stage's groups."""
         records = 0
         for group in await log.groups(row.reads):
-            if group in row.groups or any(one.endswith(".") and group.startswith(one) for one in row.groups):
+            if topics.belongs(group, row.groups):
                 records = max(records, (await log.backlog(row.reads, group)).records)
         return records

@@ -30,7 +30,7 @@ async def open_ports(settings: Settings) -> Ports:
     clock = SystemClock()
     return Ports(
         log=await open_log(settings),
-        documents=await SqliteDocuments.open(settings.data / "documents.db", clock),
+        documents=await SqliteDocuments.open(settings.data / "documents.db"),
         definitions=await SqlDefinitions.open(definitions_url(settings), clock),
         http=AiohttpClient(),
         clock=clock,
@@ -52,7 +52,7 @@ async def migrate(settings: Settings) -> None:
         await log.create_group(topics.PROCESSED, topics.STORE_GROUP, "start")
     finally:
         await log.close()
-    documents = await SqliteDocuments.open(settings.data / "documents.db", SystemClock())
+    documents = await SqliteDocuments.open(settings.data / "documents.db")
     await documents.close()
 
 
@@ -62,14 +62,14 @@ async def arrange(settings: Settings, *, alone: bool) -> None:
     `alone`: nothing runs on this installation now. Only then are groups dropped: a worker may read for one, and a
     destination that is just being put has its group before its definition.
     """
-    ports = await open_ports(settings)
+    log = await open_log(settings)
+    definitions = await SqlDefinitions.open(definitions_url(settings), SystemClock())
     try:
-        log = ports.log
         if settings.workflow_enabled:
             await log.create_group(topics.PROCESSED, topics.WORKFLOW_GROUP, "end")
         elif alone:
             await log.drop_group(topics.PROCESSED, topics.WORKFLOW_GROUP)
-        watch = DefinitionsWatch(ports.definitions, ports.clock)
+        watch = DefinitionsWatch(definitions, SystemClock())
         await watch.refresh()
         wanted = {topics.destination_group(id) for id in watch.catalog.destinations}
         for group in await log.groups(topics.PROCESSED) if alone else ():
@@ -78,7 +78,8 @@ async def arrange(settings: Settings, *, alone: bool) -> None:
         for group in wanted:
             await log.create_group(topics.PROCESSED, group, "end")
     finally:
-        await ports.close()
+        await definitions.close()
+        await log.close()
 
 
 async def switch_off(settings: Settings) -> None:

@@ -60,7 +60,7 @@ class Commands:
         properties["operations"] = effect.operations
         document = internal_document(effect.id, "profile-changed", effect, profile, properties)
         if errors:
-            document["errors"] = [{"field": error.path, "reason": error.reason} for error in errors]
+            document["errors"] = operations.reported(errors)
         own = [(document, OWN_SOURCE)]
         for index, (type, given) in enumerate(effect.emitted):
             id = identity.event_id(OWN_SOURCE, f"{effect.id}:{index}")

@@ -19,7 +19,7 @@ from pipeline.hot import Hot, refusal_if_full
 from pipeline.identity import Kind
 from pipeline.limits import MAX_IDS
 from pipeline.mapping.table import EventType
-from pipeline.operations import FieldError
+from pipeline.operations import FieldError, reported
 from pipeline.record import Alias, Effect, EventIn, Json, Payload, Record
 from pipeline.resolve import Elsewhere, Unknown, follow, hop, resolve
 
@@ -114,12 +114,7 @@ class Fold:
         if not isinstance(record, Payload):
             batch.totals.refused += 1
             return
-        if api:
-            batch.totals.accepted += len(record.events)
-        else:
-            batch.totals.taken += len(record.events)
-        fresh, repeated = self._fresh(record.events)
-        batch.totals.duplicate += len(repeated)
+        fresh, _ = self._count_in(record, api, batch)
         batch.totals.rejected += len(fresh)
         self._remember(fresh, batch)
         for event in fresh:
@@ -127,13 +122,7 @@ class Fold:
         self._answer(record, None, [], record.events, batch)
 
     def _payload(self, payload: Payload, api: bool, catalog: Catalog, batch: Batch) -> None:
-        totals = batch.totals
-        if api:
-            totals.accepted += len(payload.events)
-        else:
-            totals.taken += len(payload.events)
-        fresh, repeated = self._fresh(payload.events)
-        totals.duplicate += len(repeated)
+        fresh, repeated = self._count_in(payload, api, batch)
         if not fresh:
             self._answer_repeat(payload, batch)
             return
@@ -148,7 +137,7 @@ class Fold:
             write_alias(self.hot, *decision.alias, payload.received_ms, batch)
         if isinstance(decision, Elsewhere):
             # not remembered here: a chain of aliases may lead back, and only where it is stored a repeat is known
-            totals.forwarded += len(fresh)
+            batch.totals.forwarded += len(fresh)
             hops = hop(payload.hops)
             forwarded = msgspec.structs.replace(payload, target=decision.profile, hops=hops, events=fresh)
             batch.send(decision.profile, len(fresh), forwarded)
@@ -158,6 +147,16 @@ class Fold:
         self._remember(fresh, batch)
         self._here(payload, fresh, decision.profile, catalog, batch)
         self._answer(payload, decision.profile, fresh, repeated, batch)
+
+    def _count_in(self, payload: Payload, api: bool, batch: Batch) -> tuple[list[EventIn], list[EventIn]]:
+        """Count what came and what of it came before; returns the fresh events and the repeated ones."""
+        if api:
+            batch.totals.accepted += len(payload.events)
+        else:
+            batch.totals.taken += len(payload.events)
+        fresh, repeated = self._fresh(payload.events)
+        batch.totals.duplicate += len(repeated)
+        return fresh, repeated
 
     def _remember(self, events: list[EventIn], batch: Batch) -> None:
         self.hot.remember((event.id for event in events), batch.sequence)
@@ -246,7 +245,7 @@ class Fold:
                     if full:
                         errors = [*errors, full]
                 if errors:
-                    document["errors"] = [{"field": error.path, "reason": error.reason} for error in errors]
+                    document["errors"] = reported(errors)
             watched = watched or catalog.watches(payload.source, event.type)
             documents.append(document)
         view = batch.view(profile, session) if watched else -1

@@ -29,6 +29,11 @@ class FieldError(NamedTuple):
     reason: str
 
 
+def reported(errors: Iterable[FieldError]) -> list[Json]:
+    """As an event carries them."""
+    return [{"field": error.path, "reason": error.reason} for error in errors]
+
+
 #: (operation, path, value) as it travels in commands.
 Operation = Sequence[Any]
 

@@ -1,12 +1,11 @@
 """Definitions and what hangs on them change together: a destination has a group on the log."""
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
 
 from pipeline.errors import NotFound
 from pipeline.ports import Ports
 from pipeline.topics import PROCESSED, destination_group
+from pipeline.undisturbed import Undisturbed
 
 
 class Changes:
@@ -15,21 +14,15 @@ class Changes:
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
         self._one_at_a_time = asyncio.Lock()
-        self._under_way: set[asyncio.Task[int]] = set()
+        self._undisturbed = Undisturbed()
 
     async def put(self, kind: str, id: str, body: bytes) -> int:
         """The new revision. A new destination's group stands at the log's end before this returns."""
-        return await self._whole(self._put(kind, id, body))
+        return await self._undisturbed.run(self._put(kind, id, body))
 
     async def delete(self, kind: str, id: str) -> int:
         """The new revision. Raises `NotFound`; a destination's group is gone in either case."""
-        return await self._whole(self._delete(kind, id))
-
-    async def _whole(self, change: Coroutine[Any, Any, int]) -> int:
-        task = asyncio.create_task(change)
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
-        return await asyncio.shield(task)
+        return await self._undisturbed.run(self._delete(kind, id))
 
     async def _put(self, kind: str, id: str, body: bytes) -> int:
         definitions, log = self._ports.definitions, self._ports.log

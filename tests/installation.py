@@ -13,10 +13,12 @@ from typing import Any
 
 import httpx
 
+from cluster.client import Client
 from cluster.folder import prepare
 from cluster.head import Head
 from cluster.ports import free_ports
 from cluster.settings import read_settings
+from cluster.settled import settled
 
 
 def eventually(found: Callable[[], Any], within_s: float, what: str) -> Any:
@@ -108,13 +110,7 @@ class Installation:
 
     def settled(self) -> None:
         """Wait until every worker acts on the newest definitions."""
-
-        def all_new() -> bool:
-            status = self.status()
-            rows = [row for stage in status["stages"].values() for row in stage["workers"]] + status["apis"]["public"]
-            return bool(rows) and all(row["revision"] >= self.revision for row in rows)
-
-        eventually(all_new, 10, "every worker has the newest definitions")
+        settled(Client(read_settings(self.environment)), self.revision)
 
     def pids(self, stage: str) -> list[int]:
         """Processes that run a stage, or an API (`api.public`), as they report themselves."""

@@ -1,8 +1,8 @@
 """The definitions database on SQLAlchemy: SQLite here, MySQL or MariaDB by another URL."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import Table, delete, func, select, text, update
 from sqlalchemy.dialects import mysql, sqlite
@@ -14,8 +14,7 @@ from pipeline.errors import DefinitionsUnavailable, Misconfigured, NotFound, Unk
 from pipeline.stores.definitions import Changes, Definition, Heartbeat
 from pipeline.stores.definitions_tables import REVISION, Tables
 from pipeline.stores.engine import open_engine, unopened
-
-T = TypeVar("T")
+from pipeline.undisturbed import Undisturbed
 
 #: Format of definition bodies.
 SCHEMA = 1
@@ -32,7 +31,7 @@ class SqlDefinitions:
         self._tables = tables
         self._clock = clock
         self._one_at_a_time = asyncio.Lock()
-        self._under_way: set[asyncio.Task[Any]] = set()
+        self._undisturbed = Undisturbed()  # a transaction left open would lock everybody out
 
     @classmethod
     async def open(cls, url: str, clock: Clock, prefix: str = "") -> "SqlDefinitions":
@@ -59,20 +58,8 @@ class SqlDefinitions:
                 "run `rayfold migrate`, or upgrade Rayfold if the database is newer"
             )
 
-    async def _whole(self, transaction: Coroutine[Any, Any, T]) -> T:
-        """To its end though the caller is cancelled: a transaction left open would lock everybody out."""
-        task = asyncio.create_task(transaction)
-        self._under_way.add(task)
-        task.add_done_callback(self._forget)
-        return await asyncio.shield(task)
-
-    def _forget(self, task: "asyncio.Task[Any]") -> None:
-        self._under_way.discard(task)
-        if not task.cancelled():
-            task.exception()  # whoever waits is told by the task; if nobody does any more, it is no news
-
     async def put(self, kind: str, id: str, body: bytes) -> int:
-        return await self._whole(self._put(kind, id, body))
+        return await self._undisturbed.run(self._put(kind, id, body))
 
     async def _put(self, kind: str, id: str, body: bytes) -> int:
         async with _translated(), self._one_at_a_time, self._engine.begin() as connection:
@@ -82,7 +69,7 @@ class SqlDefinitions:
             return revision
 
     async def delete(self, kind: str, id: str) -> int:
-        return await self._whole(self._delete(kind, id))
+        return await self._undisturbed.run(self._delete(kind, id))
 
     async def _delete(self, kind: str, id: str) -> int:
         table = self._tables.definition
@@ -127,7 +114,7 @@ class SqlDefinitions:
         return Changes(found[-1].revision if found else since, found)
 
     async def beat(self, heartbeat: Heartbeat) -> None:
-        await self._whole(self._beat(heartbeat))
+        await self._undisturbed.run(self._beat(heartbeat))
 
     async def _beat(self, heartbeat: Heartbeat) -> None:
         table = self._tables.heartbeat
@@ -142,7 +129,7 @@ class SqlDefinitions:
         return [Heartbeat(row[0], row[1], row[2], bytes(row[3])) for row in rows]
 
     async def _read(self, statement: Any) -> Sequence[Any]:
-        return await self._whole(self._rows(statement))
+        return await self._undisturbed.run(self._rows(statement))
 
     async def _rows(self, statement: Any) -> Sequence[Any]:
         async with (
@@ -153,7 +140,7 @@ class SqlDefinitions:
             return (await connection.execute(statement)).fetchall()
 
     async def close(self) -> None:
-        await asyncio.gather(*self._under_way, return_exceptions=True)
+        await self._undisturbed.wait()
         await self._engine.dispose()
 
 

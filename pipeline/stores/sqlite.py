@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from pipeline.clock import Clock
 from pipeline.errors import Malformed, StoreUnavailable, UnknownFormat
 from pipeline.log.counter_file import CounterFile
 from pipeline.sqlite_refusal import refusal
@@ -50,7 +49,7 @@ class SqliteDocuments:
         self._searching.create_function("has_words", 2, _has_words, deterministic=True)
 
     @classmethod
-    async def open(cls, path: Path, clock: Clock) -> "SqliteDocuments":
+    async def open(cls, path: Path) -> "SqliteDocuments":
         """Open or create.
 
         Raises `UnknownFormat` for a file of a newer format, `Misconfigured` for one that is damaged or cannot be opened,

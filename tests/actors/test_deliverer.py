@@ -10,7 +10,6 @@ import msgspec
 from actors.counters import Counters
 from actors.deliverer import Deliverer, Due
 from pipeline import instant
-from pipeline.clock import SystemClock
 from pipeline.definition import Destination, HttpSettings
 from pipeline.delivery import Outlet, delivery_id
 from pipeline.envelope import Entry
@@ -87,7 +86,7 @@ async def deliver(
     """Everything delivered or given up; the ids of the dead letters."""
     clock = Hours()
     crm, counters = Crm(clock, answer), Counters(clock)
-    documents = await SqliteDocuments.open(tmp_path / "documents.db", SystemClock())
+    documents = await SqliteDocuments.open(tmp_path / "documents.db")
     try:
         deliverer = Deliverer(
             "crm", crm, documents, clock, lambda: 0.5, counters, lambda outlet: True, lambda: None

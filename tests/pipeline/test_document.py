@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from pipeline import envelope, progress
-from pipeline.clock import SystemClock
 from pipeline.document import decode_document
 from pipeline.errors import UnknownFormat
 from pipeline.log.port import Position
@@ -27,7 +26,7 @@ def test_there_is_a_fixture_of_every_kind() -> None:
 async def test_documents_of_format_1_are_read_and_stored(name: str, tmp_path: Path) -> None:
     body = envelope.encode(DOCUMENTS[name])
     assert decode_document(body)["schema"] == 1
-    documents = await SqliteDocuments.open(tmp_path / "documents.db", SystemClock())
+    documents = await SqliteDocuments.open(tmp_path / "documents.db")
     try:
         kind: Any = {"alias": "profile", "internal event": "event"}.get(name, name)
         (outcome,) = await documents.save([Document(kind, "x", 1, body)])
@@ -37,7 +36,7 @@ async def test_documents_of_format_1_are_read_and_stored(name: str, tmp_path: Pa
 
 
 async def test_progress_of_format_1_is_read_and_a_newer_one_stops(tmp_path: Path) -> None:
-    documents = await SqliteDocuments.open(tmp_path / "documents.db", SystemClock())
+    documents = await SqliteDocuments.open(tmp_path / "documents.db")
     try:
         id = progress.document_id("dest.crm", 1)
         body = {**DOCUMENTS["progress"], "group": "dest.crm", "partition": 1}

@@ -8,7 +8,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pipeline.clock import SystemClock
 from pipeline.errors import StoreUnavailable
 from pipeline.journal import Journal
 from pipeline.stores.documents import Document, Outcome, Query
@@ -29,7 +28,7 @@ class Away(SqliteDocuments):
 async def test_warnings_wait_for_the_store_and_the_oldest_give_way(tmp_path: Path) -> None:
     numbers = itertools.count(1)
     journal = Journal("collector", "w", lambda: f"{next(numbers):05d}")
-    documents = await Away.open(tmp_path / "documents.db", SystemClock())
+    documents = await Away.open(tmp_path / "documents.db")
     assert isinstance(documents, Away)
     try:
         for number in range(1_200):
