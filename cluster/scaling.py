@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ class BacklogPolicy:
         self._rows = [topology.BY_NAME[stage] for stage in stages]
         self._bounds = topology.bounds(layout, tuple(stages), partitions)
         self._records: int | None = None
+        self._closed = threading.Event()
         threading.Thread(target=self._watch, name="backlog", daemon=True).start()
 
     def __call__(self, context: Any) -> tuple[int, dict[str, Any]]:
@@ -41,19 +41,23 @@ class BacklogPolicy:
             return context.target_num_replicas, {}
         return wanted(records, self._per_worker, *self._bounds), {}
 
+    def close(self) -> None:
+        """Ask no more. Serve never calls it: its controller keeps the policy for as long as it lives."""
+        self._closed.set()
+
     def _watch(self) -> None:
-        while True:
+        while not self._closed.is_set():
             try:
                 asyncio.run(self._ask())
             except Exception as error:  # noqa: BLE001  (this thread is never started again: it must outlive everything)
                 self._records = None
                 _log.warning("the backlog is unknown, the number of workers stays: %s %s", type(error).__name__, error)
-            time.sleep(_ASK_S)
+            self._closed.wait(_ASK_S)
 
     async def _ask(self) -> None:
         log = await open_log(self._settings)
         try:
-            while True:
+            while not self._closed.is_set():
                 self._records = max([await self._backlog(log, row) for row in self._rows], default=0)
                 await asyncio.sleep(_ASK_S)
         finally:

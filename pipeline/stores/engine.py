@@ -19,10 +19,14 @@ _LOOK_S = 0.02
 
 
 def open_engine(url: str) -> AsyncEngine:
-    """One connection a process: definitions are asked seldom and briefly."""
+    """One connection a process: definitions are asked seldom and briefly.
+
+    Raises what `unopened` makes of a SQLite file that cannot be opened.
+    """
     if not url.startswith("sqlite"):
         return create_async_engine(url, pool_pre_ping=True, pool_recycle=1800, pool_size=2)
     engine = create_async_engine(url, poolclass=StaticPool, connect_args={"timeout": _BUSY_TIMEOUT_S})
+    _try(engine)
 
     @event.listens_for(engine.sync_engine, "connect")
     def connected(connection: Any, record: object) -> None:
@@ -37,7 +41,15 @@ def open_engine(url: str) -> AsyncEngine:
     return engine
 
 
-def unopened(engine: AsyncEngine, error: SQLAlchemyError) -> DefinitionsUnavailable | Misconfigured:
+def _try(engine: AsyncEngine) -> None:
+    """Open the file once here: where that fails, the driver's thread outlives the loop and its complaint is printed."""
+    try:
+        sqlite3.connect(engine.url.database or "").close()
+    except sqlite3.Error as error:
+        raise unopened(engine, error) from error
+
+
+def unopened(engine: AsyncEngine, error: SQLAlchemyError | sqlite3.Error) -> DefinitionsUnavailable | Misconfigured:
     """What an error of the first statements means to the user."""
     cause = getattr(error, "orig", None) or error
     path = Path(engine.url.database or "")
@@ -47,15 +59,24 @@ def unopened(engine: AsyncEngine, error: SQLAlchemyError) -> DefinitionsUnavaila
 
 
 async def _set_up(connection: Any) -> None:
+    """Make every transaction durable on return, and readers and writers independent of each other."""
+    try:
+        await _use_wal(connection)
+        await connection.execute("pragma synchronous=full")
+    except BaseException:
+        await connection.close()  # nobody else will, and its thread must not outlive the loop
+        raise
+
+
+async def _use_wal(connection: Any) -> None:
     """Of a new file, the switch of the journal needs it alone and fails at once while another process looks at it."""
     loop = asyncio.get_running_loop()
     end = loop.time() + _BUSY_TIMEOUT_S
     while True:
         try:
             await connection.execute("pragma journal_mode=wal")
-            break
+            return
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or loop.time() > end:
                 raise
         await asyncio.sleep(_LOOK_S)
-    await connection.execute("pragma synchronous=full")

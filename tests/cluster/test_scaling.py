@@ -1,5 +1,6 @@
 """The number of workers: by backlog, and as it is while the backlog is unknown."""
 
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -53,8 +54,9 @@ def _policy(monkeypatch: pytest.MonkeyPatch, folder: Path, log: _Log) -> Backlog
 def test_the_target_is_held_while_nothing_is_known(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("no folder")
     policy = BacklogPolicy(str(tmp_path / "data"), "v1.1", 4, 100, ["collector"])
-    for target in (1, 3):
-        assert policy(SimpleNamespace(target_num_replicas=target)) == (target, {})
+    with closing(policy):
+        for target in (1, 3):
+            assert policy(SimpleNamespace(target_num_replicas=target)) == (target, {})
 
 
 def test_whatever_is_raised_is_survived_and_the_number_forgotten(
@@ -63,7 +65,8 @@ def test_whatever_is_raised_is_survived_and_the_number_forgotten(
     log = _Log([250])
     policy = _policy(monkeypatch, tmp_path, log)
     now = SimpleNamespace(target_num_replicas=4)
-    eventually(lambda: policy(now)[0] == 3, 10, "three workers for 250 records")
-    log.script = [RuntimeError("unforeseen")] * 50 + [150]
-    eventually(lambda: policy(now)[0] == 4, 10, "the target held")
-    eventually(lambda: policy(now)[0] == 2, 10, "two workers for 150 records")
+    with closing(policy):
+        eventually(lambda: policy(now)[0] == 3, 10, "three workers for 250 records")
+        log.script = [RuntimeError("unforeseen")] * 50 + [150]
+        eventually(lambda: policy(now)[0] == 4, 10, "the target held")
+        eventually(lambda: policy(now)[0] == 2, 10, "two workers for 150 records")
