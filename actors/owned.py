@@ -33,9 +33,10 @@ class Owned:
         Raises `Disordered` when the output is empty though input was committed: what was written there is lost.
         """
         owned = cls(log, partition, await log.exclusive(PROCESSED, partition), Hot(limits))
+        committed = await log.committed(input_topic, partition, group)  # before `last`: a newer owner may be at work
         last = await log.last(PROCESSED, partition)
         if last is None:
-            if await log.committed(input_topic, partition, group) != BEGINNING:
+            if committed != BEGINNING:
                 raise Disordered(
                     f"partition {partition} of `processed` is empty though its input was processed before: "
                     "the topic was deleted or is another installation's; restore it, nothing is guessed"

@@ -86,6 +86,7 @@ class Broker:
         self.topics = {name: _Topic(partitions) for name in TOPICS}
         self.copies: list[tuple[str, int, bytes, int]] = []  #: of appends, not landed yet
         self.seen: dict[str, int] = {}  #: how often each fault happened
+        self.members: list[Member] = []  #: every one there ever was
         self.now_ms = now_ms
         self.random = random
         self.delay_s = delay_s
@@ -168,6 +169,10 @@ class Broker:
                 member.tell()
             self.topics[topic].changed()
 
+    def members_of(self, process: Process) -> list["Member"]:
+        """Its places in all groups, those it has lost included."""
+        return [one for one in self.members if one.process is process]
+
     # ---- retention
 
     def trim(self, topic: str, older_than_ms: int) -> int:
@@ -208,12 +213,13 @@ class Member:
         self._name = name
         self._group = group
         self._worker = worker
-        self._process = process
+        self.process = process
         self._cursors: dict[int, Position] = {}
         self._seen = self._topic.version
         self.held: frozenset[int] = frozenset()
         self._held_seen = self.held
         group.members[worker] = self
+        broker.members.append(self)
         process.on_death.append(self._leave)
         self._rebalance()
 
@@ -230,7 +236,7 @@ class Member:
             self._look()
 
     def _look(self) -> None:
-        if self._process.paused:
+        if self.process.paused:
             asyncio.get_running_loop().call_later(0.1, self._look)
             return
         live = sorted(self._group.members)
@@ -249,7 +255,7 @@ class Member:
 
     def rejoin(self) -> None:
         """It beats again."""
-        if not self._group.dropped and self._process.alive and self._worker not in self._group.members:
+        if not self._group.dropped and self.process.alive and self._worker not in self._group.members:
             self._group.members[self._worker] = self
             self._rebalance()
 
@@ -274,7 +280,7 @@ class Member:
                 self._cursors[partition] = found[-1].position
             return found
 
-        return await self._process.call(read)
+        return await self.process.call(read)
 
     async def restart(self, partition: int) -> None:
         def restart() -> None:
@@ -283,19 +289,19 @@ class Member:
                 self._broker.forget_commits(self._group)
             self._cursors[partition] = self._group.committed.get(partition, BEGINNING)
 
-        await self._process.call(restart)
+        await self.process.call(restart)
 
     async def commit(self, partition: int, position: Position) -> None:
         def commit() -> None:
             self._check()
             self._broker.commit(self._group, partition, position)
 
-        await self._process.call(commit)
+        await self.process.call(commit)
 
     async def wait(self, timeout_s: float) -> None:
         if self._seen == self._topic.version and self._held_seen == self.held and not self._group.dropped:
             await self._topic.wait(timeout_s)
-        await self._process.gate()
+        await self.process.gate()
         if self._group.dropped:
             raise NotFound(f"the group {self._name} was dropped")
         self._seen, self._held_seen = self._topic.version, self.held
@@ -305,7 +311,7 @@ class Member:
             self._leave()
             self.held = frozenset()
 
-        await self._process.call(close)
+        await self.process.call(close)
 
 
 class _Writer:

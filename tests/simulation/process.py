@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from contextvars import ContextVar, copy_context
 from random import Random
 from typing import Any, TypeVar
@@ -121,7 +122,5 @@ class Process:
 
 
 def _quietly(effect: Callable[[], object]) -> None:
-    try:
+    with suppress(Exception):  # whoever asked is gone
         effect()
-    except Exception:  # noqa: BLE001  (whoever asked is gone)
-        pass
