@@ -154,12 +154,13 @@ class Broker:
             if self.random.random() < 0.5:
                 group.persisted[partition] = position
 
-    def forget_commits(self, group: _Group) -> None:
-        """As a broker that died before it had written them."""
+    def forget_commits(self, group: _Group, partition: int) -> None:
+        """As a broker that handed a partition on before it had written the newest commits."""
         if self.faults.forgets and self.random.random() < self.faults.forgets:
-            if group.committed != group.persisted:
+            persisted = group.persisted.get(partition, BEGINNING)
+            if group.committed.get(partition, BEGINNING) != persisted:
                 self.count("commits forgotten")
-            group.committed = dict(group.persisted)
+                group.committed[partition] = persisted
 
     def drop(self, topic: str, name: str) -> None:
         group = self.topics[topic].groups.pop(name, None)
@@ -221,6 +222,8 @@ class Member:
         group.members[worker] = self
         broker.members.append(self)
         process.on_death.append(self._leave)
+        if not process.alive:  # it died while it asked
+            asyncio.get_running_loop().call_later(LEASE_S, self._leave)
         self._rebalance()
 
     def _rebalance(self) -> None:
@@ -286,7 +289,7 @@ class Member:
         def restart() -> None:
             self._broker.answer()
             if not self._group.dropped:
-                self._broker.forget_commits(self._group)
+                self._broker.forget_commits(self._group, partition)
             self._cursors[partition] = self._group.committed.get(partition, BEGINNING)
 
         await self.process.call(restart)

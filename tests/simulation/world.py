@@ -153,9 +153,7 @@ class World:
         await asyncio.gather(faults, return_exceptions=True)
         self._calm()
         await asyncio.gather(*busy)
-        account = await self._quiet()
-        if account is not None:
-            judge.judge(self, account)
+        judge.judge(self, await self._quiet())
 
     async def _end(self) -> None:
         """Let every task come to its end."""
@@ -182,7 +180,7 @@ class World:
         if not self.wrong:
             self.wrong.append("no quiet" if account is None or not account.quiet else "the account does not balance")
             self.wrong.append(f"account: {account}")
-        return None
+        return account
 
     # ---- who is there
 
