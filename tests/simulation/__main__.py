@@ -12,7 +12,11 @@ from tests.simulation.world import World
 def main() -> int:
     """Exit status 1 when a schedule failed."""
     if os.environ.get("PYTHONHASHSEED") != "0":
-        os.execve(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"})
+        os.execve(
+            sys.executable,
+            [sys.executable, "-m", "tests.simulation", *sys.argv[1:]],
+            {**os.environ, "PYTHONHASHSEED": "0"},
+        )
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", default="0:100")
     parser.add_argument("--only", help="faults, separated by commas")

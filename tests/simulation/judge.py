@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from pipeline import envelope, identity
+from pipeline import envelope
 from pipeline.account_terms import Account
 from pipeline.envelope import INTERNAL, TRANSIENT, Entry, Processed, Runs
 from pipeline.topics import PROCESSED, RUNS
 from tests.simulation.client import Sent
+from tests.simulation.due import History
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -57,10 +58,11 @@ class Judge:
         for one in self.folded:
             if not one.entry.flags & INTERNAL:
                 self.by_mark[one.body["properties"]["mark"]].append(one)
-        self.profiles = {
-            id: envelope.decode_object(kept.body) for id, kept in world.shards.kinds["profile"].items()
+        self.profiles = {id: envelope.decode_object(kept.body) for id, kept in world.shards.kinds["profile"].items()}
+        self.history = History(world.rows.history)
+        self.sent: dict[str, Sent] = {
+            mark: sent for client in world.clients for sent in client.sent for mark in sent.marks
         }
-        self.sent: dict[str, Sent] = {mark: sent for client in world.clients for sent in client.sent for mark in sent.marks}
 
     def check(self, name: str, holds: bool, detail: object = "") -> None:
         if not holds:
@@ -142,12 +144,16 @@ class Judge:
             if "merged_into" in body:
                 self.check("an alias leads nowhere:", self.survivor(id) is not None, id)
                 continue
-            self.check("interest", body["interests"].get("n", 0) == interests[id], f"{id} {body['interests']} {interests[id]}")
+            self.check(
+                "interest", body["interests"].get("n", 0) == interests[id], f"{id} {body['interests']} {interests[id]}"
+            )
             for workflow in ("w1", "w2"):
                 found, expected = body["stats"].get(workflow, 0), effects[id][workflow]
                 self.check("effects counted", found == expected, f"{workflow} {id} {found} {expected}")
             if id not in unsaved:
-                self.check("visits", body["stats"]["visits"] == visits[id], f"{id} {body['stats']['visits']} {visits[id]}")
+                self.check(
+                    "visits", body["stats"]["visits"] == visits[id], f"{id} {body['stats']['visits']} {visits[id]}"
+                )
 
     def ids(self) -> None:
         """The profile id that was answered is, or leads to, the one whose event it became."""
@@ -177,15 +183,66 @@ class Judge:
         for id, times in runs.items():
             self.check("ran twice:", times == 1, id)
             self.check("run not recorded:", id in self.world.shards.kinds["run"], id)
-        wanted = Counter(
-            envelope.decode_any(bytes(item.record))["id"] for _, one in self.runs for item in one.out
-        )
+        wanted = Counter(envelope.decode_any(bytes(item.record))["id"] for _, one in self.runs for item in one.out)
         self.check("effects too many", not internal - wanted, internal - wanted)
         refused = wanted - internal  # of a profile that was not to be saved
         self.check("effects refused", self.account is None or refused.total() == self.account.refused_effects)
         causes = {one.body["properties"]["mark"] for one in self.folded if one.entry.id in self._causes(refused)}
         self.check("effects missing", not any(self.sent[mark].option("saveProfile") for mark in causes), refused)
         self.check("runs that nobody made", self.world.shards.kinds["run"].keys() == runs.keys())
+
+    def deliveries(self) -> None:
+        """What a destination asked for when it was folded arrives or becomes a dead letter; nothing else arrives."""
+        letters = {
+            (body["destination"], body["event"])
+            for kept in self.world.shards.kinds["dead"].values()
+            for body in [msgspec.json.decode(kept.body)]
+        }
+        arrived: dict[str, dict[str, int]] = {}
+        for host, received in self.world.receivers.received.items():
+            taken = [one.event for one in received if one.taken]
+            arrived[host] = {event: place for place, event in reversed(list(enumerate(taken)))}
+        asked_for: dict[str, set[str]] = defaultdict(set)
+        chains: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for one in self._client_events():
+            for asked in self.history.asked("destinations", one.entry.type, one.revision):
+                asked_for[asked.id].add(one.entry.id)
+                place = arrived.get(asked.id, {}).get(one.entry.id)
+                if place is not None:
+                    chains[asked.id, one.entry.profile or one.entry.id].append(place)
+                elif asked.lasting and (asked.id, one.entry.id) not in letters:
+                    self.check("not delivered:", False, f"{asked.id} {one.entry.id} {one.revision}")
+        for host, received in self.world.receivers.received.items():
+            uninvited = {one.event for one in received} - asked_for[host]
+            self.check("delivered though not due:", not uninvited, f"{host} {uninvited}")
+        for key, places in chains.items():
+            self.check("delivered out of order:", places == sorted(places), key)
+
+    def due_runs(self) -> None:
+        """What a rule asked for when it was folded ran; nothing else."""
+        ran = {
+            (body["workflow"], body["event"])
+            for _, one in self.runs
+            for stored in one.runs
+            for body in [msgspec.json.decode(bytes(stored.body))]
+        }
+        asked_for: set[tuple[str, str]] = set()
+        for one in self._client_events():
+            for asked in self.history.asked("rules", one.entry.type, one.revision):
+                run = (asked.body["workflow"], one.entry.id)
+                asked_for.add(run)
+                if asked.lasting and self.history.lasting("workflows", run[0], one.revision):
+                    self.check("did not run:", run in ran, run)
+        self.check("ran though not due:", ran <= asked_for, ran - asked_for)
+
+    def revisions(self) -> None:
+        """What was sent after a change was answered is folded by it, or by a newer one."""
+        for one in self._client_events():
+            sent = self.sent[one.body["properties"]["mark"]]
+            self.check("folded by old definitions:", sent.revision <= one.revision, f"{sent.revision} > {one.revision}")
+
+    def _client_events(self) -> Iterator[Folded]:
+        return (one for one in self.folded if not one.entry.flags & INTERNAL)
 
     def _causes(self, runs: Mapping[str, int]) -> set[str]:
         records = [msgspec.json.decode(kept.body) for id, kept in self.world.shards.kinds["run"].items() if id in runs]
@@ -195,5 +252,15 @@ class Judge:
 def judge(world: "World", account: Account | None) -> None:
     """Write what is not as it should be into ``world.wrong``."""
     one = Judge(world, account)
-    for invariant in (one.events, one.documents, one.counters, one.ids, one.order, one.effects):
+    for invariant in (
+        one.events,
+        one.documents,
+        one.counters,
+        one.ids,
+        one.order,
+        one.effects,
+        one.deliveries,
+        one.due_runs,
+        one.revisions,
+    ):
         invariant()

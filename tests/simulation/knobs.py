@@ -3,6 +3,8 @@
 None changes what a stage does, only how soon it comes to that.
 """
 
+from collections.abc import Mapping
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -10,6 +12,7 @@ from actors import batcher, channel, collector, deliverer, dispatcher, executor,
 from actors import build as stages
 from pipeline import definitions_watch
 from pipeline.hot import Limits
+from pipeline.mapping.table import EventType, load_table
 from serve import coalescer
 
 _HUGE = 1_500_000
@@ -49,6 +52,12 @@ _PAUSES: tuple[tuple[Any, str, float], ...] = (
 _LIMITS = (Limits(), Limits(bytes=1, ids=0), Limits(bytes=20_000, ids=3), Limits(unsaved_bytes=3_000))
 
 
+@cache
+def _table() -> Mapping[str, EventType]:
+    """Compiled once: nobody changes it."""
+    return load_table()
+
+
 def turn(random: Random) -> None:
     """Choose every one anew."""
     for module, name, choices in _KNOBS:
@@ -57,7 +66,6 @@ def turn(random: Random) -> None:
     for module, name, pause in _PAUSES:
         assert hasattr(module, name), name
         setattr(module, name, pause)
+    stages.load_table = _table
     limits = random.choice(_LIMITS)
     stages.Limits = lambda: limits  # type: ignore[misc,assignment]
-
-

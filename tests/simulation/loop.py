@@ -1,6 +1,7 @@
-"""An event loop whose time is an argument of nobody: it jumps to the next thing that is due."""
+"""An event loop whose time is nobody's: it jumps to the next thing that is due."""
 
 import asyncio
+from heapq import heappop
 from typing import Any
 
 
@@ -15,22 +16,38 @@ class VirtualLoop(asyncio.BaseEventLoop):
     strings for its order: run it with a fixed ``PYTHONHASHSEED``.
     """
 
+    _ready: Any
+    _scheduled: Any
+
     def __init__(self) -> None:
         super().__init__()
         self._now_s = 0.0
-        self._clock_resolution = 1e-6
-        self._selector = self
 
     def time(self) -> float:
         """Virtual seconds since the loop was made."""
         return self._now_s
 
-    def select(self, timeout: float | None) -> list[Any]:
-        """Called by the base class where another loop waits for I/O."""
-        if timeout is None:
-            raise Stalled("nothing is due")
-        self._now_s += timeout
-        return []
+    def _run_once(self) -> None:
+        """The base class' own, without the parts that wait and watch: half of a schedule's time goes here."""
+        ready, scheduled = self._ready, self._scheduled
+        if not ready:
+            while scheduled and scheduled[0]._cancelled:
+                heappop(scheduled)._scheduled = False
+            if not scheduled:
+                raise Stalled("nothing is due")
+            self._now_s = scheduled[0]._when
+        while scheduled and scheduled[0]._when <= self._now_s:
+            timer = heappop(scheduled)
+            timer._scheduled = False
+            if not timer._cancelled:
+                ready.append(timer)
+        for _ in range(len(ready)):
+            callback = ready.popleft()
+            if not callback._cancelled:
+                callback._run()
+
+    def _timer_handle_cancelled(self, handle: Any) -> None:
+        """Cancelled timers are passed over when their time has come."""
 
     def _process_events(self, event_list: list[Any]) -> None:
         assert not event_list

@@ -41,7 +41,9 @@ def _workflow(id: str) -> dict[str, Any]:
 class Operator:
     """Puts and deletes; knows the revision of the newest change that was answered."""
 
-    def __init__(self, random: Random, anybody: Callable[[Callable[[Changes], Awaitable[int]]], Awaitable[int]]) -> None:
+    def __init__(
+        self, random: Random, anybody: Callable[[Callable[[Changes], Awaitable[int]]], Awaitable[int]]
+    ) -> None:
         self._random = random
         self._anybody = anybody
         self.revision = 0

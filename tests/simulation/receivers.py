@@ -60,7 +60,7 @@ class Receivers:
             status = self._random.choice((429, 500, 503))
         elif mode == "locked":
             status = self._random.choice((401, 403, 404))
-        elif mode == "refusing" and Random(f"{self._seed}/{key}").random() < 0.3:  # noqa: S311
+        elif mode == "refusing" and Random(f"{self._seed}/{key}").random() < 0.3:
             status = self._random.choice((400, 422))
         profile = event.profile.id if event.profile else None
         self.received.setdefault(host, []).append(Received(key, event.id, profile, status == 200))
