@@ -180,9 +180,10 @@ class Broker:
         """What is old and done with goes, by what is persisted of commits; the last one stays."""
         dropped = 0
         groups = self.topics[topic].groups.values()
+        further = 0 if self.faults.keeps_last else 1
         for number, partition in enumerate(self.topics[topic].partitions):
-            end = len(partition.messages) - (1 if self.faults.keeps_last else 0)
-            keep = min([end, *(max(0, group.persisted.get(number, BEGINNING).entry) for group in groups)])
+            end = len(partition.messages) - 1
+            keep = further + min([end, *(max(-1, group.persisted.get(number, BEGINNING).entry) for group in groups)])
             while partition.first < keep and partition.messages[partition.first].published_ms < older_than_ms:
                 partition.first += 1
                 dropped += 1

@@ -46,6 +46,7 @@ FAULTS = (
     "trim",  # retention
     "changes",  # definitions change
 )
+#: Not drawn: "days", weeks of quiet under living owners.
 
 _ALL = ("collector", "batcher", "dispatcher", "executor")
 _LAYOUTS: tuple[tuple[tuple[str, ...], ...], ...] = (
@@ -77,7 +78,8 @@ class Slot:
 class World:
     """`run` once. The same seed does the same."""
 
-    def __init__(self, seed: int, only: Sequence[str] | None = None) -> None:
+    def __init__(self, seed: int, only: Sequence[str] | None = None, *, by_age: bool = False) -> None:
+        """`only`: the faults; each seed draws its own unless given. `by_age`: retention drops what is old and done with."""
         self.seed = seed
         self.random = random = Random(seed)
         knobs.turn(random)
@@ -87,6 +89,7 @@ class World:
         self.loop = VirtualLoop()
         self.time = TrueTime()
         self.broker = Broker(self.partitions, self.time.now_ms, random, self.delay_s)
+        self.broker.faults.keeps_last = not by_age
         self.shards = Shards(self.loop.time, random, seed)
         self.rows = Rows()
         self.receivers = Receivers(random, seed)
@@ -148,6 +151,8 @@ class World:
         busy = [asyncio.create_task(client.run(random.randint(3, 9))) for client in self.clients]
         if "changes" in self.on:
             busy.append(asyncio.create_task(self.operator.run(random.randint(1, 6))))
+        if "days" in self.on:
+            busy.append(asyncio.create_task(self._days_go_by()))
         faults = asyncio.create_task(self._faults())
         await asyncio.wait(busy, timeout=random.choice((5.0, 20.0, 40.0)))
         if random.random() < 0.5:  # the last word may be a fault
@@ -347,6 +352,14 @@ class World:
     def _jump(self) -> None:
         if self.random.random() < 0.3:
             self.time.jump(_EIGHT_DAYS_MS)
+
+    async def _days_go_by(self) -> None:
+        """Weeks in which nobody is away for long."""
+        for _ in range(10):
+            await asyncio.sleep(12.0)
+            for topic in self.broker.topics:
+                self.broker.trim(topic, self.time.now_ms() - RETENTION_MS)
+            self.time.jump(RETENTION_MS // 4)
 
     def _clock(self) -> None:
         if machine := self._somebody():
