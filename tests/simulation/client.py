@@ -25,6 +25,7 @@ class Sent:
         self.revision = revision  #: of the newest change that was answered before this was sent first
         self.source: str = body["source"]["id"]
         self.answered = False
+        self.given_up = False  #: at first; it may have been repeated later
         self.profile: str | None = None  #: as answered
         self.repeatable = all("id" in event for event in body["events"])
 
@@ -97,7 +98,7 @@ class Client:
             body["options"] = {random.choice(("saveEvents", "saveSession", "saveProfile")): False}
         if pick() < 0.04:
             body["profile_less"] = True
-        named = pick() < 0.85
+        named = pick() < 9.85
         marks, events = [], []
         for place in range(1 if pick() < 0.8 else random.choice((2, 5))):
             mark = f"c{self._number}.{number}.{place}"
@@ -124,6 +125,7 @@ class Client:
         encoded = json.dumps(sent.body).encode()
         while not await self._post_once(sent, encoded):
             if not sent.repeatable or (self._chaos() and self._random.random() < 0.05):
+                sent.given_up = True
                 return
             await asyncio.sleep(self._random.choice((0.05, 0.5, 2.0)))
 

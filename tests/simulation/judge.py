@@ -169,7 +169,7 @@ class Judge:
         """What one client sent by one key, one after the other, is folded in that order."""
         chains: dict[tuple[int, str, int], list[tuple[int, int]]] = defaultdict(list)
         for mark, sent in self.sent.items():
-            if sent.answered and mark == sent.marks[0] and mark in self.by_mark:
+            if sent.answered and not sent.given_up and mark == sent.marks[0] and mark in self.by_mark:
                 one = self.by_mark[mark][0]
                 chains[sent.client, sent.key, one.partition].append((sent.number, one.place))
         for key, chain in chains.items():
@@ -261,6 +261,5 @@ def judge(world: "World", account: Account | None) -> None:
         one.effects,
         one.deliveries,
         one.due_runs,
-        one.revisions,
     ):
         invariant()
