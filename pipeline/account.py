@@ -186,6 +186,7 @@ async def _collected(log: Log, partition: int, newest: _Newest, ways: _Ways, acc
 async def _destinations(
     log: Log, documents: Documents, selections: Mapping[str, Selection], newest: list[_Newest], account: Account
 ) -> None:
+    groups = await log.groups(PROCESSED)
     for id, selection in selections.items():
         reader = account.destinations[id] = Reader()
         group = destination_group(id)
@@ -194,7 +195,7 @@ async def _destinations(
             reader.due += progress.due
             reader.delivered += progress.delivered
             reader.dead += progress.dead
-            if not selection.destination.enabled:
+            if not selection.destination.enabled or group not in groups:
                 continue
             after = max(progress.position, await log.committed(PROCESSED, partition, group))
             async for message in between(log, PROCESSED, partition, after, one.position):
@@ -222,8 +223,7 @@ async def _workflows(log: Log, plan: Plan, newest: list[_Newest], ways: _Ways, a
         after = max(after, await log.committed(PROCESSED, partition, WORKFLOW_GROUP))
         async for message in between(log, PROCESSED, partition, after, one.position):
             if plan.wants(envelope.decode_processed_header(message.data).pairs):
-                processed: Processed = envelope.decode_processed(message.data)
-                due = sum(len(plan.due(entry)) for entry in processed.events)
+                due = len(plan.due(envelope.decode_processed(message.data)))
                 workflows.due += due
                 workflows.in_flight += due
 
