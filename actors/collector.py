@@ -122,6 +122,7 @@ class Collector:
         if not items:
             return
         revision = max((i.record.revision for i in items if isinstance(i.record, Payload | Effect)), default=0)
+        await self._watch.current(_REVISION_WAIT_S)  # asked after the batch was read: what came after a change finds it
         catalog = await self._watch.at_least(revision, _REVISION_WAIT_S)
         fold.forget()
         await self._prefetch(fold, items)

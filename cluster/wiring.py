@@ -71,7 +71,7 @@ async def arrange(settings: Settings, *, alone: bool) -> None:
             await log.drop_group(topics.PROCESSED, topics.WORKFLOW_GROUP)
         watch = DefinitionsWatch(definitions, SystemClock())
         await watch.refresh()
-        wanted = {topics.destination_group(id) for id in watch.catalog.destinations}
+        wanted = {topics.destination_group(id) for id in watch.catalog.live_destinations()}
         for group in await log.groups(topics.PROCESSED) if alone else ():
             if group.startswith(topics.DESTINATION_GROUPS) and group not in wanted:
                 await log.drop_group(topics.PROCESSED, group)  # of a change that was cut off half-way

@@ -34,6 +34,10 @@ class Catalog(NamedTuple):
             + asking.get((None, None), ())
         )
 
+    def live_destinations(self) -> frozenset[str]:
+        """Ids of those that are enabled: these have a group on the log, no others have."""
+        return frozenset(id for id, one in self.destinations.items() if one.enabled)
+
 
 def destination_asker(id: str) -> str:
     """A destination, as envelopes name it."""
