@@ -11,9 +11,10 @@ from typing import NamedTuple
 from pipeline import account_verify, envelope, identity
 from pipeline.account_terms import Account, Reader
 from pipeline.delivery import Selection
-from pipeline.envelope import CollectedHeader, Outgoing, Processed, Runs, Through, Totals
+from pipeline.envelope import CollectedHeader, Heard, Outgoing, Processed, Runs, Through, Totals
 from pipeline.log.port import BEGINNING, Log, Message, Position
 from pipeline.progress import load as load_progress
+from pipeline.senders import is_copy
 from pipeline.stores.documents import Documents, Query
 from pipeline.topics import (
     COLLECTED,
@@ -57,6 +58,10 @@ class _Newest(NamedTuple):
     @property
     def heard(self) -> Mapping[str, tuple[int, int]]:
         return self.processed.heard if self.processed else {}
+
+    @property
+    def senders(self) -> Mapping[str, Heard]:
+        return self.processed.senders if self.processed else {}
 
     @property
     def totals(self) -> Totals:
@@ -168,6 +173,7 @@ class _Ways:
 async def _collected(log: Log, partition: int, newest: _Newest, ways: _Ways, account: Account) -> None:
     """What lies in the input beyond the newest envelope's `through`."""
     through = newest.through
+    taken = dict(newest.senders)
     end = await log.last(COLLECTED, partition)
     if end is None:
         return
@@ -178,9 +184,11 @@ async def _collected(log: Log, partition: int, newest: _Newest, ways: _Ways, acc
             count = header.counts[index]
             if header.origins:
                 ways.arrived(partition, header.origins[index], count)
-            else:
+            elif header.sender is None or not is_copy(header.sender, index, taken):
                 account.accepted += count
                 account.in_flight += count
+        if header.sender is not None and not is_copy(header.sender, len(header.counts) - 1, taken):
+            taken[header.sender.name] = Heard(header.sender.sequence, len(header.counts) - 1, 0)
 
 
 async def _destinations(

@@ -6,10 +6,11 @@ from typing import Any
 import msgspec
 
 from pipeline import envelope
-from pipeline.envelope import Answer, Entry, Outgoing, Pair, Processed, Stored, Through, Totals, View
+from pipeline.envelope import Answer, Entry, Heard, Outgoing, Pair, Processed, Stored, Through, Totals, View
 from pipeline.hot import Held, Hot
 from pipeline.log.port import Position
 from pipeline.record import Record
+from pipeline.senders import remembered
 
 _NULL = msgspec.Raw(b"null")
 
@@ -17,10 +18,18 @@ _NULL = msgspec.Raw(b"null")
 class Batch:
     """Collects records' outcomes under one sequence number."""
 
-    def __init__(self, sequence: int, through: Through, heard: Mapping[str, tuple[int, int]], totals: Totals) -> None:
+    def __init__(
+        self,
+        sequence: int,
+        through: Through,
+        heard: Mapping[str, tuple[int, int]],
+        senders: Mapping[str, Heard],
+        totals: Totals,
+    ) -> None:
         self.sequence = sequence
         self.through = through
         self.heard = dict(heard)
+        self.senders = dict(senders)
         self.totals = msgspec.structs.replace(totals)
         self.size = 0  #: encoded bytes so far, documents as large as they were written last
         self.records = 0  #: input records folded in
@@ -110,6 +119,7 @@ class Batch:
             sequence=self.sequence,
             through=self.through,
             heard=self.heard,
+            senders=remembered(self.senders),
             totals=self.totals,
             time_ms=time_ms,
             revision=revision,
