@@ -5,7 +5,7 @@ import logging
 
 from pipeline.catalog import Catalog, applied
 from pipeline.clock import Clock
-from pipeline.errors import DefinitionsUnavailable, Malformed
+from pipeline.errors import DefinitionsUnavailable, Malformed, UnknownFormat
 from pipeline.stores.definitions import Definitions
 
 _log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class DefinitionsWatch:
         while not ended.is_set():
             try:
                 await self.refresh()
-            except (DefinitionsUnavailable, Malformed) as error:
+            except (DefinitionsUnavailable, Malformed, UnknownFormat) as error:
                 if not self.last_error:
                     _log.warning("going on with the definitions of revision %d: %s", self.catalog.revision, error)
                 self.last_error = str(error)

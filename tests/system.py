@@ -43,6 +43,7 @@ class System:
     ) -> None:
         self.ports = ports
         self._watch = watch
+        self.expected_standing: set[str] = set()  #: stages that are to stand still in the end
         self.public = public
         self.private = private
 
@@ -108,9 +109,11 @@ async def running(
         headers={"authorization": f"Bearer {TOKEN}"},
         timeout=60,
     )
+    system = System(ports, watch, public, private)
     try:
-        yield System(ports, watch, public, private)
+        yield system
         host.check()
+        assert host.standing.keys() == system.expected_standing, host.standing
     finally:
         await public.aclose()
         await private.aclose()
