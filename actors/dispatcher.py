@@ -1,10 +1,11 @@
-"""The dispatcher: one channel per destination, so that a dead destination holds up only its own cursor."""
+"""The dispatcher: one channel per enabled destination, so that a dead one holds up only its own cursor."""
 
 import asyncio
 from collections.abc import Callable
 
 from actors.channel import Channel
 from actors.counters import Counters
+from actors.orphans import Orphans
 from pipeline.clock import Clock
 from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.errors import NotFound
@@ -14,8 +15,9 @@ from pipeline.secrets import SecretBox
 from pipeline.stores.documents import Documents
 
 _LOOK_S = 0.5
+_ASK_S = 5.0
 
-#: A deleted destination's deliveries under way get this long.
+#: Deliveries under way of a destination that was deleted or disabled get this long.
 _END_S = 5.0
 
 
@@ -37,6 +39,7 @@ class Dispatcher:
     ) -> None:
         self._watch = watch
         self._clock = clock
+        self._orphans = Orphans(log, watch, clock)
         self._channels: dict[str, tuple[Channel, asyncio.Task[None]]] = {}
         self._stopping = False
         self._within_s = 0.0
@@ -56,6 +59,7 @@ class Dispatcher:
             while not self._stopping:
                 self.counters.alive()
                 await self._look()
+                await self._orphans.look()
                 await self._clock.sleep(_LOOK_S)
             tasks = [task for _, task in self._channels.values()]
             if tasks:
@@ -68,10 +72,11 @@ class Dispatcher:
             self._channels.clear()
 
     async def _look(self) -> None:
-        wanted = self._watch.catalog.destinations.keys()
+        if any(task.done() for _, task in self._channels.values()):
+            await self._watch.current(_ASK_S)  # its destination may be gone, and this worker not know it yet
+        wanted = self._watch.catalog.live_destinations()
         for id in self._channels.keys() - wanted:
             await self._channels[id][0].partitions.stop(_END_S)
-            await asyncio.wait([self._channels[id][1]])
         for id, (_, task) in list(self._channels.items()):
             if task.done():
                 del self._channels[id]
@@ -85,7 +90,7 @@ class Dispatcher:
         try:
             task.result()
         except NotFound as error:
-            if id in self._watch.catalog.destinations:  # deleted and put again, or about to be gone here too
+            if id in self._watch.catalog.live_destinations():  # gone and put again
                 self.counters.error(f"destination {id} begins again: {error}")
 
     async def stop(self, within_s: float) -> None:

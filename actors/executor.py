@@ -206,7 +206,7 @@ class Executor:
                 out.append(Outgoing(effect.profile, 0, msgspec.Raw(envelope.encode(effect))))
         totals = owned.totals
         runs = Runs(
-            v=envelope.VERSION,
+            v=envelope.RUNS_FORMAT,
             sequence=owned.sequence + 1,
             through=through,
             totals=RunTotals(totals.due + len(jobs), totals.run + len(jobs) - failed, totals.dead + failed),
@@ -224,10 +224,8 @@ def _profile_of(job: _Job) -> str:
 
 
 def _jobs(plan: Plan, processed: Processed) -> list[_Job]:
-    jobs = []
     scopes = Scopes(processed)
-    for entry in processed.events:
-        for rule, flow in plan.due(entry):
-            id = run_id(rule.workflow, entry.id)
-            jobs.append(_Job(id, plan.revision, entry, scopes.of(entry), rule, flow))
-    return jobs
+    return [
+        _Job(run_id(rule.workflow, entry.id), plan.revision, entry, scopes.of(entry), rule, flow)
+        for entry, rule, flow in plan.due(processed)
+    ]

@@ -11,9 +11,10 @@ from typing import NamedTuple
 from pipeline import account_verify, envelope, identity
 from pipeline.account_terms import Account, Reader
 from pipeline.delivery import Selection
-from pipeline.envelope import CollectedHeader, Outgoing, Processed, Runs, Through, Totals
+from pipeline.envelope import CollectedHeader, Heard, Outgoing, Processed, Runs, Through, Totals
 from pipeline.log.port import BEGINNING, Log, Message, Position
 from pipeline.progress import load as load_progress
+from pipeline.senders import is_copy
 from pipeline.stores.documents import Documents, Query
 from pipeline.topics import (
     COLLECTED,
@@ -57,6 +58,10 @@ class _Newest(NamedTuple):
     @property
     def heard(self) -> Mapping[str, tuple[int, int]]:
         return self.processed.heard if self.processed else {}
+
+    @property
+    def senders(self) -> Mapping[str, Heard]:
+        return self.processed.senders if self.processed else {}
 
     @property
     def totals(self) -> Totals:
@@ -168,6 +173,7 @@ class _Ways:
 async def _collected(log: Log, partition: int, newest: _Newest, ways: _Ways, account: Account) -> None:
     """What lies in the input beyond the newest envelope's `through`."""
     through = newest.through
+    taken = dict(newest.senders)
     end = await log.last(COLLECTED, partition)
     if end is None:
         return
@@ -178,14 +184,17 @@ async def _collected(log: Log, partition: int, newest: _Newest, ways: _Ways, acc
             count = header.counts[index]
             if header.origins:
                 ways.arrived(partition, header.origins[index], count)
-            else:
+            elif header.sender is None or not is_copy(header.sender, index, taken):
                 account.accepted += count
                 account.in_flight += count
+        if header.sender is not None and not is_copy(header.sender, len(header.counts) - 1, taken):
+            taken[header.sender.name] = Heard(header.sender.sequence, len(header.counts) - 1, 0)
 
 
 async def _destinations(
     log: Log, documents: Documents, selections: Mapping[str, Selection], newest: list[_Newest], account: Account
 ) -> None:
+    groups = await log.groups(PROCESSED)
     for id, selection in selections.items():
         reader = account.destinations[id] = Reader()
         group = destination_group(id)
@@ -194,7 +203,7 @@ async def _destinations(
             reader.due += progress.due
             reader.delivered += progress.delivered
             reader.dead += progress.dead
-            if not selection.destination.enabled:
+            if not selection.destination.enabled or group not in groups:
                 continue
             after = max(progress.position, await log.committed(PROCESSED, partition, group))
             async for message in between(log, PROCESSED, partition, after, one.position):
@@ -222,8 +231,7 @@ async def _workflows(log: Log, plan: Plan, newest: list[_Newest], ways: _Ways, a
         after = max(after, await log.committed(PROCESSED, partition, WORKFLOW_GROUP))
         async for message in between(log, PROCESSED, partition, after, one.position):
             if plan.wants(envelope.decode_processed_header(message.data).pairs):
-                processed: Processed = envelope.decode_processed(message.data)
-                due = sum(len(plan.due(entry)) for entry in processed.events)
+                due = len(plan.due(envelope.decode_processed(message.data)))
                 workflows.due += due
                 workflows.in_flight += due
 
