@@ -98,7 +98,7 @@ class Client:
             body["options"] = {random.choice(("saveEvents", "saveSession", "saveProfile")): False}
         if pick() < 0.04:
             body["profile_less"] = True
-        named = pick() < 9.85
+        named = pick() < 0.85
         marks, events = [], []
         for place in range(1 if pick() < 0.8 else random.choice((2, 5))):
             mark = f"c{self._number}.{number}.{place}"

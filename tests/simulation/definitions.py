@@ -69,6 +69,9 @@ class SimulatedDefinitions:
     async def count(self, kind: str) -> int:
         return await self._ask(lambda: len(self._rows.live(kind)))
 
+    async def revision(self) -> int:
+        return await self._ask(lambda: self._rows.revision)
+
     async def changed(self, since: int) -> Changes:
         def changed() -> Changes:
             rows = sorted((row for row in self._rows.rows.values() if row.revision > since), key=lambda r: r.revision)

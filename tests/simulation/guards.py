@@ -58,6 +58,13 @@ def _from_the_cursor(one: Any, messages: Any) -> Any:
     return _items(SimpleNamespace(through=Through()), messages)
 
 
+def _copies_only(item: Any, batch: Batch) -> bool:
+    return item.origin is None and _is_heard(item, batch)
+
+
+_is_heard = collector._is_heard
+
+
 async def _outbox_first(self: Owned, processed: Processed) -> None:
     await owned.outbox.send(self._log, self.sender, processed.sequence, processed.out)
     out, processed.out = processed.out, []
@@ -174,7 +181,7 @@ GUARDS: Sequence[Guard] = (
     Guard("epoch fence", world=_no_fences, only=("pause", "scale", "fuse", "crash")),
     Guard("through", [(collector, "_items", _from_the_cursor)], only=_KILLS),
     Guard("sequence", [(Heed, "take", lambda self, header: True)], only=("twice", "crash")),
-    Guard("heard", [(collector, "_is_heard", lambda origin, batch: False)], only=(*_KILLS, "twice", "late")),
+    Guard("heard", [(collector, "_is_heard", _copies_only)], only=(*_KILLS, "twice", "late")),
     Guard("outbox after the envelope", [(Owned, "publish", _outbox_first)], only=_KILLS),
     Guard("outbox sent again by a new owner", [(owned, "envelope", _ENVELOPE)], only=_KILLS),
     Guard("one unacknowledged envelope", [(Owned, "publish", _without_waiting)], only=_KILLS),
@@ -190,7 +197,8 @@ GUARDS: Sequence[Guard] = (
     Guard("refused documents kept", [(Shards, "save_refused", lambda self, document: None)], only=("refused", "append")),
     Guard("one kind of alias", [(resolve, "identity", _IDENTITY)]),
     Guard("session parts", [(fold.identity, "session_document_id", lambda session, profile: identity.mint(identity.Kind.DOCUMENT, session))]),
-    Guard("revision stamp", [(DefinitionsWatch, "at_least", _as_it_is)], only=("changes",)),
+    Guard("numbers of the API's appends", [(collector, "is_copy", lambda *given: False)], only=("late", "twice", "crash")),
+    Guard("revision stamp", [(DefinitionsWatch, "at_least", _as_it_is), (DefinitionsWatch, "current", _as_it_is)], only=("changes",)),
     Guard("group before the answer", [(Changes, "_put", _put_group_later)], only=("changes",)),
 )  # fmt: skip
 

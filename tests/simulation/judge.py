@@ -261,5 +261,6 @@ def judge(world: "World", account: Account | None) -> None:
         one.effects,
         one.deliveries,
         one.due_runs,
+        one.revisions,
     ):
         invariant()
