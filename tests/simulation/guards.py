@@ -11,6 +11,7 @@ import msgspec
 
 from actors import collector, owned
 from actors.collector import Collector
+from actors.executor import Executor
 from actors.heed import Heed
 from actors.owned import Owned
 from pipeline import envelope, fold, identity, resolve
@@ -18,9 +19,9 @@ from pipeline.batch import Batch
 from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.envelope import Processed, Through
 from pipeline.errors import LogUnavailable
-from pipeline.fold import Fold
 from pipeline.hot import Hot
 from pipeline.topics import PROCESSED, STORE_GROUP, destination_group
+from serve import coalescer
 from serve.changes import Changes
 from tests.simulation.documents import Shards, SimulatedDocuments
 from tests.simulation.world import World
@@ -36,15 +37,16 @@ class Guard(NamedTuple):
     without: Sequence[Patch] = ()
     world: Callable[[World], None] | None = None  #: or a switch of the simulated servers
     only: tuple[str, ...] | None = None  #: faults that bring it out soonest; None: as each schedule draws them
-    within: int = 200  #: schedules by which one has gone wrong
+    given: Sequence[Patch] = ()  #: what the program is without, in either case
+    seeds: range = range(200)  #: one of these schedules goes wrong without it
     by_age: bool = False  #: under a broker whose retention drops all that is old and done with
 
 
 @contextmanager
-def switched_off(guard: Guard) -> Iterator[None]:
-    """The program without it."""
+def patched(patches: Sequence[Patch]) -> Iterator[None]:
+    """The program with these replaced."""
     with ExitStack() as stack:
-        for target, name, replacement in guard.without:
+        for target, name, replacement in patches:
             stack.enter_context(patch.object(target, name, replacement))
         yield
 
@@ -98,19 +100,6 @@ async def _append(self: Owned, data: bytes, processed: Processed) -> None:
     self.hot.appended(position, processed.sequence, len(data))
 
 
-def _forward_unasked(self: Fold, payload: Any, api: bool, batch: Batch) -> Any:
-    if not payload.profile_less:
-        decision = resolve.resolve(payload, self.hot, *self._place)
-        if isinstance(decision, resolve.Elsewhere):
-            name = "accepted" if api else "taken"
-            setattr(batch.totals, name, getattr(batch.totals, name) + len(payload.events))
-            return payload.events, []
-    return _count_in(self, payload, api, batch)
-
-
-_count_in = Fold._count_in
-
-
 async def _nothing_known(self: SimulatedDocuments, ids: Any) -> frozenset[str]:
     return frozenset()
 
@@ -136,6 +125,10 @@ def _mint_again(kind: identity.Kind, value: str) -> str:
     return identity.mint(kind, f"again {value}" if identity.minted_kind(value) else value)
 
 
+def _one_part(session: str, profile: str) -> str:
+    return identity.mint(identity.Kind.DOCUMENT, session)
+
+
 async def _put_group_later(self: Changes, kind: str, id: str, body: bytes) -> int:
     revision = await self._ports.definitions.put(kind, id, body)
     if kind == "destinations":
@@ -152,7 +145,7 @@ async def _as_it_is(self: DefinitionsWatch, *given: Any) -> Any:
     return self.catalog
 
 
-async def _no_checkpoint(self: Collector, one: Owned) -> None:
+async def _no_checkpoint(self: Any, *given: Any) -> None:
     return
 
 
@@ -171,6 +164,8 @@ def _drops_the_last(world: World) -> None:
 _ENVELOPE = SimpleNamespace(
     encode=envelope.encode, decode_object=envelope.decode_object, decode_processed=_without_outbox
 )
+#: As the previous format had it, and as one API process after the other may still be unknown.
+_UNNUMBERED = SimpleNamespace(collected=lambda records, counts, sender: envelope.collected(records, counts))
 _IDENTITY = SimpleNamespace(
     **{name: getattr(identity, name) for name in ("partition", "minted_kind", "Kind", "event_id")}, mint=_mint_again
 )
@@ -179,30 +174,63 @@ _KILLS = ("crash", "fuse", "pause", "append", "forgets")
 
 GUARDS: Sequence[Guard] = (
     Guard("epoch fence", world=_no_fences, only=("pause", "scale", "fuse", "crash")),
-    Guard("through", [(collector, "_items", _from_the_cursor)], only=_KILLS),
+    Guard(
+        "through", [(collector, "_items", _from_the_cursor)], only=_KILLS, given=[(coalescer, "envelope", _UNNUMBERED)]
+    ),
     Guard("sequence", [(Heed, "take", lambda self, header: True)], only=("twice", "crash")),
     Guard("heard", [(collector, "_is_heard", _copies_only)], only=(*_KILLS, "twice", "late")),
     Guard("outbox after the envelope", [(Owned, "publish", _outbox_first)], only=_KILLS),
     Guard("outbox sent again by a new owner", [(owned, "envelope", _ENVELOPE)], only=_KILLS),
     Guard("one unacknowledged envelope", [(Owned, "publish", _without_waiting)], only=_KILLS),
     Guard("window of recent events", [(Hot, "knows", lambda self, id: False)], only=("append", "store", "late")),
-    Guard("question before forwarding", [(Fold, "_count_in", _forward_unasked)]),
     Guard("question to the store", [(SimulatedDocuments, "known", _nothing_known)], only=("crash", "append", "late")),
     Guard("nothing forgotten within a batch", [(Owned, "publish", _forget_in_between)], only=("append", "broker")),
     Guard("pinning until stored", [(Hot, "evict", _forget_the_unsaved)], only=("store", "append")),
     Guard("receipts", [(Batch, "receipt", lambda self, id, body: None)]),
     Guard("versions of documents", world=_any_version, only=("pause", "scale", "partial", "fuse")),
     Guard("last envelope kept", world=_drops_the_last, only=("trim", "crash", "jump")),
-    Guard("checkpoint envelopes", [(Collector, "_checkpoint", _no_checkpoint)], only=("days", "crash"), by_age=True),
-    Guard("refused documents kept", [(Shards, "save_refused", lambda self, document: None)], only=("refused", "append")),
+    Guard(
+        "checkpoint envelopes",
+        [(Collector, "_checkpoint", _no_checkpoint), (Executor, "_checkpoint", _no_checkpoint)],
+        only=("days", "crash"),
+        by_age=True,
+    ),
+    Guard(
+        "refused documents kept", [(Shards, "save_refused", lambda self, document: None)], only=("refused", "append")
+    ),
     Guard("one kind of alias", [(resolve, "identity", _IDENTITY)]),
-    Guard("session parts", [(fold.identity, "session_document_id", lambda session, profile: identity.mint(identity.Kind.DOCUMENT, session))]),
-    Guard("numbers of the API's appends", [(collector, "is_copy", lambda *given: False)], only=("late", "twice", "crash")),
-    Guard("revision stamp", [(DefinitionsWatch, "at_least", _as_it_is), (DefinitionsWatch, "current", _as_it_is)], only=("changes",)),
+    Guard("session parts", [(fold.identity, "session_document_id", _one_part)]),
+    Guard(
+        "numbers of the API's appends", [(collector, "is_copy", lambda *given: False)], only=("late", "twice", "crash")
+    ),
+    Guard(
+        "revision stamp",
+        [(DefinitionsWatch, "at_least", _as_it_is), (DefinitionsWatch, "current", _as_it_is)],
+        only=("changes",),
+    ),
     Guard("group before the answer", [(Changes, "_put", _put_group_later)], only=("changes",)),
-)  # fmt: skip
+)
 
 
 def by_name() -> Mapping[str, Guard]:
     """All of them."""
     return {guard.name: guard for guard in GUARDS}
+
+
+def needed(name: str) -> tuple[int, list[str], list[str]]:
+    """The first seed that goes wrong without it and how (nothing: none did), and how the same one goes with it."""
+    guard = by_name()[name]
+    for seed in guard.seeds:
+        world = _world(guard, seed)
+        if guard.world is not None:
+            guard.world(world)
+        with patched([*guard.given, *guard.without]):
+            wrong = world.run()
+        if wrong:
+            with patched(guard.given):
+                return seed, wrong, _world(guard, seed).run()
+    return len(guard.seeds), [], []
+
+
+def _world(guard: Guard, seed: int) -> World:
+    return World(seed, guard.only, by_age=guard.by_age)

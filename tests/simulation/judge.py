@@ -9,7 +9,7 @@ import msgspec
 from pipeline import envelope
 from pipeline.account_terms import Account
 from pipeline.envelope import INTERNAL, TRANSIENT, Entry, Processed, Runs
-from pipeline.topics import PROCESSED, RUNS
+from pipeline.topics import COLLECTED, PROCESSED, RUNS
 from tests.simulation.client import Sent
 from tests.simulation.due import History
 
@@ -70,15 +70,18 @@ class Judge:
 
     def survivor(self, id: str) -> str | None:
         """Whom an id stands for, None when it leads nowhere."""
+        end = self.end(id)
+        return end if end in self.profiles else None
+
+    def end(self, id: str) -> str:
+        """Where its aliases lead, there being a profile or not."""
         for _ in range(100):
             body = self.profiles.get(id)
-            if body is None:
-                return None
-            if "merged_into" not in body:
+            if body is None or "merged_into" not in body:
                 return id
             id = body["merged_into"]
         self.check("aliases lead in a circle", False, id)
-        return None
+        return id
 
     # ---- the invariants
 
@@ -100,6 +103,22 @@ class Judge:
         totals = self.world.shards.kinds
         self.check("events nobody sent", len(totals["event"]) + len(totals["receipt"]) == len(self.folded))
         self.check("rejected", self.account is None or self.account.rejected == 0)
+
+    def accepted(self) -> None:
+        """Each append of an API process counts once, its copies and what it was told of as failed too late do not."""
+        accepted = 0
+        for partition in range(self.world.partitions):
+            newest: dict[str, int] = {}
+            for message in self.world.broker.history(COLLECTED, partition):
+                header = envelope.decode_collected_header(message.data)
+                sender = header.sender
+                if header.origins or (sender is not None and sender.sequence <= newest.get(sender.name, 0)):
+                    continue
+                if sender is not None:
+                    newest[sender.name] = sender.sequence
+                accepted += sum(header.counts)
+        if self.account is not None:
+            self.check("accepted", self.account.accepted == accepted, f"{self.account.accepted}, {accepted} came in")
 
     def documents(self) -> None:
         """Each profile and session has one writer, counts its own changes, and is stored as it was written last."""
@@ -142,7 +161,8 @@ class Judge:
         }  # fmt: skip
         for id, body in self.profiles.items():
             if "merged_into" in body:
-                self.check("an alias leads nowhere:", self.survivor(id) is not None, id)
+                lives = self.survivor(id) is not None or self.end(id) in unsaved  # nobody wanted it kept
+                self.check("an alias leads nowhere:", lives, id)
                 continue
             self.check(
                 "interest", body["interests"].get("n", 0) == interests[id], f"{id} {body['interests']} {interests[id]}"
@@ -208,9 +228,10 @@ class Judge:
             for asked in self.history.asked("destinations", one.entry.type, one.revision):
                 asked_for[asked.id].add(one.entry.id)
                 place = arrived.get(asked.id, {}).get(one.entry.id)
-                if place is not None:
+                refused = (asked.id, one.entry.id) in letters  # and may have been taken after all, in a repeated batch
+                if place is not None and not refused:
                     chains[asked.id, one.entry.profile or one.entry.id].append(place)
-                elif asked.lasting and (asked.id, one.entry.id) not in letters:
+                elif asked.lasting and place is None and not refused:
                     self.check("not delivered:", False, f"{asked.id} {one.entry.id} {one.revision}")
         for host, received in self.world.receivers.received.items():
             uninvited = {one.event for one in received} - asked_for[host]
@@ -254,6 +275,7 @@ def judge(world: "World", account: Account | None) -> None:
     one = Judge(world, account)
     for invariant in (
         one.events,
+        one.accepted,
         one.documents,
         one.counters,
         one.ids,

@@ -78,13 +78,16 @@ class Slot:
 class World:
     """`run` once. The same seed does the same."""
 
-    def __init__(self, seed: int, only: Sequence[str] | None = None, *, by_age: bool = False) -> None:
+    def __init__(
+        self, seed: int, only: Sequence[str] | None = None, *, by_age: bool = False, verbose: bool = False
+    ) -> None:
         """`only`: the faults; each seed draws its own unless given. `by_age`: retention drops what is old and done with."""
         self.seed = seed
         self.random = random = Random(seed)
         knobs.turn(random)
         drawn = {name for name in FAULTS if random.random() < 0.45}
         self.on = drawn if only is None else set(only)
+        self._verbose = verbose
         self.partitions = random.choice((1, 2, 2, 3))
         self.loop = VirtualLoop()
         self.time = TrueTime()
@@ -118,7 +121,7 @@ class World:
 
     def run(self) -> list[str]:
         """Everything that went wrong; nothing, one hopes."""
-        logging.disable(logging.CRITICAL)
+        logging.disable(logging.NOTSET if self._verbose else logging.CRITICAL)
         loop = self.loop
         loop.set_task_factory(task_factory)
         loop.set_exception_handler(self._unhandled)
@@ -355,6 +358,7 @@ class World:
     def _jump(self) -> None:
         if self.random.random() < 0.3:
             self.time.jump(_EIGHT_DAYS_MS)
+            self.broker.copies.clear()  # no client sends again what it sent last week
 
     async def _days_go_by(self) -> None:
         """Weeks in which nobody is away for long."""
