@@ -166,7 +166,7 @@ async def test_a_change_waits_for_the_collectors_so_that_what_came_before_it_is_
 
 
 class _CutOff:
-    """Definitions whose database goes away at a change: before or after it is made."""
+    """Definitions whose database goes away: before or after a change is made, or for every question (`away`)."""
 
     def __init__(self, behind: Any) -> None:
         self._behind = behind
@@ -174,6 +174,12 @@ class _CutOff:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._behind, name)
+
+    async def revision(self) -> int:
+        if self.cut == "away":
+            raise DefinitionsUnavailable("it is away")
+        revision: int = await self._behind.revision()
+        return revision
 
     async def put(self, kind: str, id: str, body: bytes) -> int:
         if self.cut == "before":
@@ -207,6 +213,26 @@ async def test_a_change_that_was_cut_off_is_mended_by_the_same_again(tmp_path: P
         await _send(system, "after")
         await system.quiet()
         assert [one["number"] for one in crm.got if one["number"] == "after"] == ["after"] * enabled
+
+
+async def test_without_the_definitions_database_processing_goes_on_by_what_is_known(tmp_path: Path) -> None:
+    cutting: list[_CutOff] = []
+
+    def change(ports: Ports) -> Ports:
+        cutting.append(_CutOff(ports.definitions))
+        return ports._replace(definitions=cutting[0])  # type: ignore[arg-type]
+
+    async with running(tmp_path, change=change) as system, target() as crm:
+        await system.put("sources", "shop", {"static_profile_id": True})
+        mapping = {"number": "event@properties.number"}
+        await system.put("destinations", "crm", {"mapping": mapping, "settings": {"url": crm.url}})
+        cutting[0].cut = "away"
+        await _send(system, "1")
+        await system.quiet(30)
+        for number in range(2, 8):  # from then on nobody waits for it
+            await _send(system, str(number))
+            await system.quiet(5)
+        assert [one["number"] for one in crm.got] == [str(number) for number in range(1, 8)]
 
 
 async def test_a_start_mends_groups_that_changes_left_behind(tmp_path: Path) -> None:

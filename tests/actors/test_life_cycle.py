@@ -104,9 +104,19 @@ class Life:
         return missing, wrong
 
 
+def _put(system: System, kind: str, id: str, body: dict[str, Any]) -> Callable[[], Awaitable[None]]:
+    """As a client does it: whoever acts on the change has to find it out by itself."""
+
+    async def put() -> None:
+        answer = await system.private.put(f"/{kind}/{id}", json=body)
+        assert answer.status_code == 200, answer.text
+
+    return put
+
+
 def _destination(system: System, id: str, to: Target, **more: Any) -> Callable[[], Awaitable[None]]:
     mapping = {"number": "event@properties.number"}
-    return lambda: system.put("destinations", id, {"mapping": mapping, "settings": {"url": to.url}, **more})
+    return _put(system, "destinations", id, {"mapping": mapping, "settings": {"url": to.url}, **more})
 
 
 def _gone(system: System, kind: str, id: str) -> Callable[[], Awaitable[None]]:
@@ -153,25 +163,22 @@ async def test_rules_and_workflows_are_switched_off_and_on_under_load(tmp_path: 
         flow = {"nodes": nodes, "edges": [{"from": "s", "to": "n"}]}
         life = Life()
 
-        def put(kind: str, id: str, body: dict[str, Any]) -> Callable[[], Awaitable[None]]:
-            return lambda: system.put(kind, id, body)
-
         await system.put("workflows", "w", flow)
         rule = {"workflow": "w"}
         async with traffic(system) as load:
             for _ in range(2):
                 await load.more(30)
-                await life.change(TYPES, put("rules", "r", rule))
+                await life.change(TYPES, _put(system, "rules", "r", rule))
                 await load.more(30)
-                await life.change(("sign-up",), put("rules", "r", {**rule, "event_type": "sign-up"}))
+                await life.change(("sign-up",), _put(system, "rules", "r", {**rule, "event_type": "sign-up"}))
                 await load.more(30)
-                await life.change((), put("rules", "r", {**rule, "enabled": False}))
+                await life.change((), _put(system, "rules", "r", {**rule, "enabled": False}))
                 await load.more(30)
-                await life.change(("page-view",), put("rules", "r", {**rule, "event_type": "page-view"}))
+                await life.change(("page-view",), _put(system, "rules", "r", {**rule, "event_type": "page-view"}))
                 await load.more(30)
-                await life.change((), put("workflows", "w", {**flow, "enabled": False}))
+                await life.change((), _put(system, "workflows", "w", {**flow, "enabled": False}))
                 await load.more(30)
-                await life.change(("page-view",), put("workflows", "w", flow))
+                await life.change(("page-view",), _put(system, "workflows", "w", flow))
                 await load.more(30)
                 await life.change((), _gone(system, "rules", "r"))
             await load.more(30)
