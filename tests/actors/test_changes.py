@@ -14,6 +14,7 @@ from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.errors import DefinitionsUnavailable, NotFound
 from pipeline.ports import Ports
 from pipeline.topics import PROCESSED, destination_group
+from tests.actors.away import Away
 from tests.actors.test_destinations import target
 from tests.system import System, open_ports, payload, running
 
@@ -153,11 +154,17 @@ async def test_what_was_folded_before_a_change_goes_by_what_was_asked_then(tmp_p
 
 
 async def test_a_change_waits_for_the_collectors_so_that_what_came_before_it_is_not_due(tmp_path: Path) -> None:
-    async with running(tmp_path, ()) as system:
+    away: list[Away] = []
+
+    def change(ports: Ports) -> Ports:
+        away.append(Away(ports.documents))
+        return ports._replace(documents=away[0])
+
+    async with running(tmp_path, change=change) as system, target() as crm:
         await system.put("sources", "shop", {"static_profile_id": True})
-        for number in range(40):
+        away[0].fails = {"known": 2}  # so the collector is a second behind
+        for number in range(10):
             await _send(system, f"before {number}")
-    async with running(tmp_path) as system, target() as crm:  # the collectors have only just begun
         body = {"mapping": {"number": "event@properties.number"}, "settings": {"url": crm.url}}
         await system.put("destinations", "crm", body)
         await _send(system, "after")
@@ -213,6 +220,36 @@ async def test_a_change_that_was_cut_off_is_mended_by_the_same_again(tmp_path: P
         await _send(system, "after")
         await system.quiet()
         assert [one["number"] for one in crm.got if one["number"] == "after"] == ["after"] * enabled
+
+
+async def test_a_destination_begins_anew_though_its_old_group_was_left_behind(tmp_path: Path) -> None:
+    cutting: list[_CutOff] = []
+
+    def change(ports: Ports) -> Ports:
+        cutting.append(_CutOff(ports.definitions))
+        return ports._replace(definitions=cutting[0])  # type: ignore[arg-type]
+
+    async with running(tmp_path, change=change) as system, target() as crm:
+        await system.put("sources", "shop", {"static_profile_id": True})
+        body = {"mapping": {"number": "event@properties.number"}, "settings": {"url": crm.url}}
+        await system.put("destinations", "crm", body)
+        crm.status = 503
+        await _send(system, "old")
+        async with asyncio.timeout(10):
+            while not crm.refused:
+                await asyncio.sleep(0.02)
+        cutting[0].cut = "after"
+        answer = await system.private.put("/destinations/crm", json={**body, "enabled": False})
+        assert answer.status_code == 503
+        async with asyncio.timeout(10):
+            while (await system.private.get("/status")).json()["stages"]["dispatcher"]["partitions"]:
+                await asyncio.sleep(0.1)
+        assert await _has_group(system, "crm")
+        cutting[0].cut, crm.status = "", 200
+        await system.put("destinations", "crm", body)
+        await _send(system, "new")
+        await system.quiet()
+        assert [one["number"] for one in crm.got] == ["new"]
 
 
 async def test_without_the_definitions_database_processing_goes_on_by_what_is_known(tmp_path: Path) -> None:
