@@ -59,6 +59,14 @@ def raise_format(folder: Path) -> int | None:
     return known["format"]
 
 
+def said_of_rise(before: int) -> str:
+    """What the user has to know when `raise_format` has raised it."""
+    return (
+        f"format {before} became {FORMAT}: what is stored stays and is read on; "
+        "an older Rayfold refuses this folder from now on"
+    )
+
+
 def first_showing(settings: Settings) -> bool:
     """Whether the token that was made here has never been printed; from now on it has."""
     try:

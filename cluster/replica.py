@@ -14,7 +14,7 @@ from cluster import topology
 from cluster.settings import Settings
 from cluster.wiring import open_ports
 from pipeline.definitions_watch import DefinitionsWatch
-from pipeline.errors import DefinitionsUnavailable
+from pipeline.errors import DefinitionsUnavailable, Malformed, UnknownFormat
 from pipeline.journal import Journal
 from pipeline.ports import Ports
 from serve.private import private_app
@@ -58,7 +58,7 @@ class _Process:
         self._host = Host(ports, watch, stages, worker, node, pid, settings.retention_ms, journal, self._api)
         try:
             await watch.refresh()
-        except DefinitionsUnavailable as error:
+        except (DefinitionsUnavailable, Malformed, UnknownFormat) as error:  # the host goes on asking
             watch.last_error = str(error)
         self._task = asyncio.get_running_loop().create_task(self._host.run(), name=f"host {worker}")
         return ports, watch

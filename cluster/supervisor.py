@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Callable
 
 from cluster import deployment, wiring
-from cluster.folder import FolderLock
+from cluster.folder import FolderLock, said_of_rise
 from cluster.head import Head
 from cluster.ports import is_free
 from cluster.settings import Settings
@@ -90,7 +90,9 @@ class Supervisor:
         head.start()
         process = deployment.start(self._settings, head.address)
         try:
-            asyncio.run(wiring.migrate(self._settings))
+            before = asyncio.run(wiring.migrate(self._settings))
+            if before is not None:
+                self._say(said_of_rise(before))
             asyncio.run(wiring.arrange(self._settings, alone=True))
             deadline = time.monotonic() + _START_DEADLINE_S
             while process.poll() is None or not self._answers():

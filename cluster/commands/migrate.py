@@ -15,8 +15,5 @@ def migrate(**given: object) -> None:
     settings, _ = folder.prepare(settings_of(**given))
     before = asyncio.run(wiring.migrate(settings))
     if before is not None:
-        click.echo(
-            f"format {before} became {folder.FORMAT}: what is stored stays and is read on; "
-            "an older Rayfold refuses this folder from now on"
-        )
+        click.echo(folder.said_of_rise(before))
     click.echo(f"{settings.data} is up to date")

@@ -2,13 +2,21 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pipeline.errors import NotFound
+from actors.orphans import Orphans
+from cluster import wiring
+from cluster.settings import Settings
+from pipeline.clock import SystemClock
+from pipeline.definitions_watch import DefinitionsWatch
+from pipeline.errors import DefinitionsUnavailable, NotFound
+from pipeline.ports import Ports
 from pipeline.topics import PROCESSED, destination_group
+from tests.actors.away import Away
 from tests.actors.test_destinations import target
-from tests.system import System, payload, running
+from tests.system import System, open_ports, payload, running
 
 
 async def _send(system: System, *messages: str) -> None:
@@ -68,3 +76,240 @@ async def test_a_dropped_group_ends_its_members_and_leaves_nothing_behind(tmp_pa
         assert status == 404
         with pytest.raises(NotFound):
             await system.ports.log.join(PROCESSED, destination_group("crm"), "late")
+
+
+async def _has_group(system: System, id: str) -> bool:
+    return destination_group(id) in await system.ports.log.groups(PROCESSED)
+
+
+async def test_a_disabled_destination_holds_nothing_back_and_begins_anew(tmp_path: Path) -> None:
+    async with running(tmp_path) as system, target() as crm:
+        await system.put("sources", "shop", {"static_profile_id": True})
+        body = {"mapping": {"number": "event@properties.number"}, "settings": {"url": crm.url}}
+        await system.put("destinations", "crm", body)
+        await _send(system, "1")
+        await system.quiet()
+        crm.status = 503
+        await _send(system, "due, but not delivered any more")
+        async with asyncio.timeout(10):
+            while not crm.refused:
+                await asyncio.sleep(0.02)
+        await system.put("destinations", "crm", {**body, "enabled": False})
+        assert not await _has_group(system, "crm")
+        async with asyncio.timeout(10):  # what is under way may still arrive until the workers act on the change
+            while (await system.private.get("/status")).json()["stages"]["dispatcher"]["partitions"]:
+                await asyncio.sleep(0.1)
+        await _send(system, "not due")
+        account = await system.quiet()
+        assert account["destinations"]["crm"] == {"due": 1, "delivered": 1, "dead": 0, "in_flight": 0}
+        # the log lets go of all that the other groups are through with
+        for partition in range(4):
+            ends = [await system.ports.log.committed(PROCESSED, partition, g) for g in ("store", "workflow")]
+            last = await system.ports.log.last(PROCESSED, partition)
+            assert last is None or set(ends) == {last.position}
+        await system.ports.log.trim(PROCESSED, system.ports.clock.now_ms() + 1000)
+        status = (await system.private.get("/status")).json()["stages"]["dispatcher"]
+        assert (status["backlog"], status["alive"]) == (0, 1)
+        crm.status = 200
+        await system.put("destinations", "crm", body)
+        await _send(system, "2")
+        account = await system.quiet()
+        assert [one["number"] for one in crm.got] == ["1", "2"]
+        assert account["destinations"]["crm"] == {"due": 2, "delivered": 2, "dead": 0, "in_flight": 0}
+
+
+async def test_what_was_folded_before_a_change_goes_by_what_was_asked_then(tmp_path: Path) -> None:
+    async with running(tmp_path, ("collector", "batcher")) as system:  # nobody delivers, nobody runs
+        await system.put("sources", "shop", {"static_profile_id": True})
+        address = {"url": "${WHERE}"}
+        mapping = {"number": "event@properties.number"}
+        await system.put("destinations", "views", {"mapping": mapping, "settings": address, "event_type": "page-view"})
+        await system.put("destinations", "late", {"mapping": mapping, "settings": address, "enabled": False})
+        nodes = [{"id": "s", "type": "start"}]
+        await system.put("workflows", "w", {"nodes": nodes, "enabled": False})
+        await system.put("workflows", "v", {"nodes": nodes})
+        await system.put("rules", "r-w", {"workflow": "w"})
+        await system.put("rules", "r-v", {"workflow": "v", "enabled": False})
+        await _send(system, "1")
+        await system.put("destinations", "views", {"mapping": mapping, "settings": address, "event_type": "other"})
+        await system.put("destinations", "late", {"mapping": mapping, "settings": address})
+        await system.put("workflows", "w", {"nodes": nodes})
+        await system.put("rules", "r-v", {"workflow": "v"})
+        await _send(system, "2")
+        account = await system.account()
+        async with asyncio.timeout(10):
+            while account["stored"] < 2:
+                account = await system.account()
+        assert account["destinations"]["views"]["due"] == 1
+        assert account["destinations"]["late"]["due"] == 1
+        assert account["workflows"]["due"] == 2
+    async with target() as crm, running(tmp_path) as system:
+        await system.put("secrets", "WHERE", {"value": crm.url})
+        account = await system.quiet()
+        assert {id: one["delivered"] for id, one in account["destinations"].items()} == {"views": 1, "late": 1}
+        assert sorted(one["number"] for one in crm.got) == ["1", "2"]
+        runs = (await system.private.get("/runs")).json()["items"]
+        assert sorted(run["rule"] for run in runs) == ["r-v", "r-w"]
+        assert len({run["event"] for run in runs}) == 1  # both of the second event
+
+
+async def test_a_change_waits_for_the_collectors_so_that_what_came_before_it_is_not_due(tmp_path: Path) -> None:
+    away: list[Away] = []
+
+    def change(ports: Ports) -> Ports:
+        away.append(Away(ports.documents))
+        return ports._replace(documents=away[0])
+
+    async with running(tmp_path, change=change) as system, target() as crm:
+        await system.put("sources", "shop", {"static_profile_id": True})
+        away[0].fails = {"known": 2}  # so the collector is a second behind
+        for number in range(10):
+            await _send(system, f"before {number}")
+        body = {"mapping": {"number": "event@properties.number"}, "settings": {"url": crm.url}}
+        await system.put("destinations", "crm", body)
+        await _send(system, "after")
+        await system.quiet()
+        assert [one["number"] for one in crm.got] == ["after"]
+
+
+class _CutOff:
+    """Definitions whose database goes away: before or after a change is made, or for every question (`away`)."""
+
+    def __init__(self, behind: Any) -> None:
+        self._behind = behind
+        self.cut = ""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._behind, name)
+
+    async def revision(self) -> int:
+        if self.cut == "away":
+            raise DefinitionsUnavailable("it is away")
+        revision: int = await self._behind.revision()
+        return revision
+
+    async def put(self, kind: str, id: str, body: bytes) -> int:
+        if self.cut == "before":
+            raise DefinitionsUnavailable("it is away")
+        revision: int = await self._behind.put(kind, id, body)
+        if self.cut == "after":
+            raise DefinitionsUnavailable("it was away when it answered")
+        return revision
+
+
+@pytest.mark.parametrize("cut", ["before", "after"])
+@pytest.mark.parametrize("enabled", [True, False])
+async def test_a_change_that_was_cut_off_is_mended_by_the_same_again(tmp_path: Path, cut: str, enabled: bool) -> None:
+    cutting: list[_CutOff] = []
+
+    def change(ports: Ports) -> Ports:
+        cutting.append(_CutOff(ports.definitions))
+        return ports._replace(definitions=cutting[0])  # type: ignore[arg-type]
+
+    async with running(tmp_path, change=change) as system, target() as crm:
+        await system.put("sources", "shop", {"static_profile_id": True})
+        body = {"mapping": {"number": "event@properties.number"}, "settings": {"url": crm.url}}
+        await system.put("destinations", "crm", {**body, "enabled": not enabled})
+        cutting[0].cut = cut
+        answer = await system.private.put("/destinations/crm", json={**body, "enabled": enabled})
+        assert answer.status_code == 503
+        await _send(system, "between")
+        cutting[0].cut = ""
+        await system.put("destinations", "crm", {**body, "enabled": enabled})
+        assert await _has_group(system, "crm") is enabled
+        await _send(system, "after")
+        await system.quiet()
+        assert [one["number"] for one in crm.got if one["number"] == "after"] == ["after"] * enabled
+
+
+async def test_a_destination_begins_anew_though_its_old_group_was_left_behind(tmp_path: Path) -> None:
+    cutting: list[_CutOff] = []
+
+    def change(ports: Ports) -> Ports:
+        cutting.append(_CutOff(ports.definitions))
+        return ports._replace(definitions=cutting[0])  # type: ignore[arg-type]
+
+    async with running(tmp_path, change=change) as system, target() as crm:
+        await system.put("sources", "shop", {"static_profile_id": True})
+        body = {"mapping": {"number": "event@properties.number"}, "settings": {"url": crm.url}}
+        await system.put("destinations", "crm", body)
+        crm.status = 503
+        await _send(system, "old")
+        async with asyncio.timeout(10):
+            while not crm.refused:
+                await asyncio.sleep(0.02)
+        cutting[0].cut = "after"
+        answer = await system.private.put("/destinations/crm", json={**body, "enabled": False})
+        assert answer.status_code == 503
+        async with asyncio.timeout(10):
+            while (await system.private.get("/status")).json()["stages"]["dispatcher"]["partitions"]:
+                await asyncio.sleep(0.1)
+        assert await _has_group(system, "crm")
+        cutting[0].cut, crm.status = "", 200
+        await system.put("destinations", "crm", body)
+        await _send(system, "new")
+        await system.quiet()
+        assert [one["number"] for one in crm.got] == ["new"]
+
+
+async def test_without_the_definitions_database_processing_goes_on_by_what_is_known(tmp_path: Path) -> None:
+    cutting: list[_CutOff] = []
+
+    def change(ports: Ports) -> Ports:
+        cutting.append(_CutOff(ports.definitions))
+        return ports._replace(definitions=cutting[0])  # type: ignore[arg-type]
+
+    async with running(tmp_path, change=change) as system, target() as crm:
+        await system.put("sources", "shop", {"static_profile_id": True})
+        mapping = {"number": "event@properties.number"}
+        await system.put("destinations", "crm", {"mapping": mapping, "settings": {"url": crm.url}})
+        cutting[0].cut = "away"
+        await _send(system, "1")
+        await system.quiet(30)
+        for number in range(2, 8):  # from then on nobody waits for it
+            await _send(system, str(number))
+            await system.quiet(5)
+        assert [one["number"] for one in crm.got] == [str(number) for number in range(1, 8)]
+
+
+async def test_a_start_mends_groups_that_changes_left_behind(tmp_path: Path) -> None:
+    async with running(tmp_path, ()) as system:
+        for id, enabled in (("on", True), ("off", False)):
+            await system.put("destinations", id, {"settings": {"url": "http://x"}, "enabled": enabled})
+        log = system.ports.log
+        await log.drop_group(PROCESSED, destination_group("on"))
+        for id in ("off", "gone"):
+            await log.create_group(PROCESSED, destination_group(id), "end")
+    await wiring.arrange(Settings(data=tmp_path), alone=True)
+    async with running(tmp_path, ()) as system:
+        assert [await _has_group(system, id) for id in ("on", "off", "gone")] == [True, False, False]
+
+
+async def test_a_group_without_a_destination_is_dropped_while_everything_runs(tmp_path: Path) -> None:
+    class Hours(SystemClock):
+        ahead_s = 0.0
+
+        def monotonic(self) -> float:
+            return super().monotonic() + self.ahead_s
+
+    ports = await open_ports(tmp_path)
+    clock = Hours()
+    try:
+        await ports.definitions.put("destinations", "on", b'{"id":"on","settings":{"url":"http://x"}}')
+        watch = DefinitionsWatch(ports.definitions, clock)
+        await watch.refresh()
+        orphans = Orphans(ports.log, watch, clock)
+        for id in ("on", "gone", "new"):
+            await ports.log.create_group(PROCESSED, destination_group(id), "end")
+
+        async def after(seconds: float) -> list[str]:
+            clock.ahead_s += seconds
+            await orphans.look()
+            return [group for group in await ports.log.groups(PROCESSED) if group.startswith("dest.")]
+
+        assert len(await after(11)) == len(await after(50)) == 3
+        # its definition comes just now, and this worker has not seen it yet
+        await ports.definitions.put("destinations", "new", b'{"id":"new","settings":{"url":"http://x"}}')
+        assert await after(20) == ["dest.new", "dest.on"]
+    finally:
+        await ports.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.clock import SystemClock
-from pipeline.errors import Misconfigured, UnknownFormat
+from pipeline.errors import DefinitionsUnavailable, Misconfigured, UnknownFormat
 from pipeline.stores.migrate import migrate
 from pipeline.stores.sqlalchemy import SqlDefinitions
 from tests.contracts.definitions import DefinitionsContract, OpenDefinitions
@@ -131,6 +131,19 @@ async def test_missing_tables_and_a_newer_database_are_refused(tmp_path: Path) -
     db.close()
     with pytest.raises(UnknownFormat, match="9999"):
         await SqlDefinitions.open(url, SystemClock())
+
+
+async def test_a_revision_that_cannot_be_read_says_so(open_definitions: OpenDefinitions, tmp_path: Path) -> None:
+    definitions = await open_definitions()
+    db = sqlite3.connect(tmp_path / "definitions.db")
+    db.execute("delete from counter")
+    db.commit()
+    with pytest.raises(DefinitionsUnavailable, match="cannot be read just now"):
+        await definitions.revision()
+    db.execute("drop table counter")
+    db.close()
+    with pytest.raises(DefinitionsUnavailable, match="no such table"):
+        await definitions.revision()
 
 
 async def test_a_definition_of_a_newer_format_stops_whoever_reads_it(
