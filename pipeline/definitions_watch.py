@@ -13,6 +13,9 @@ _log = logging.getLogger(__name__)
 #: Pause between two questions; every worker acts on a change within two seconds.
 POLL_S = 0.5
 
+#: What the last question is given when the others took all the time there was.
+_LAST_S = 0.25
+
 #: Pause before the database is asked again when it did not answer.
 _AGAIN_S = 0.05
 
@@ -58,13 +61,16 @@ class DefinitionsWatch:
         as it is: workers outlive the definitions database. Raises `UnknownFormat`.
         """
         wanted = self._begun + 1
+        last = False
         while self._answered < wanted:
             since = self._silent_since
             left = within_s if since is None else since + within_s - self._clock.monotonic()
             if left <= 0:
-                break
+                if last:
+                    break
+                last = True  # once more: this process may have stood still for longer than the database was away
             try:
-                async with asyncio.timeout(left), self._lock:
+                async with asyncio.timeout(max(left, _LAST_S)), self._lock:
                     if self._answered < wanted:
                         await self._ask()
             except TimeoutError:

@@ -45,6 +45,7 @@ _PAUSES: tuple[tuple[Any, str, float], ...] = (
     (deliverer, "ALARM_PAUSE_S", 2.0),
     (deliverer, "LONGEST_PAUSE_S", 3.0),
     (deliverer, "_LOOK_S", 0.5),
+    (collector, "_REVISION_WAIT_S", 60.0),  # in production, work goes on without the database's newest definitions
     (persist, "_LONGEST_PAUSE_S", 1.0),
 )
 
