@@ -2,6 +2,7 @@
 
 import asyncio
 
+from pipeline import replay
 from pipeline.errors import NotFound
 from pipeline.ports import Ports
 from pipeline.topics import PROCESSED, destination_group
@@ -21,7 +22,7 @@ class Changes:
         return await self._undisturbed.run(self._put(kind, id, body))
 
     async def delete(self, kind: str, id: str) -> int:
-        """The new revision. Raises `NotFound`; a destination's group is gone in either case."""
+        """The new revision. Raises `NotFound`; a destination's group and replays are gone in either case."""
         return await self._undisturbed.run(self._delete(kind, id))
 
     async def _put(self, kind: str, id: str, body: bytes) -> int:
@@ -48,3 +49,7 @@ class Changes:
     async def _drop(self, kind: str, id: str) -> None:
         if kind == "destinations":
             await self._ports.log.drop_group(PROCESSED, destination_group(id))
+            for row in await self._ports.definitions.list(replay.KIND):
+                if replay.decode(row.body).group == destination_group(id):
+                    await self._ports.definitions.delete(replay.KIND, row.id)
+                    await replay.end(self._ports.log, row.id)

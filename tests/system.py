@@ -71,6 +71,11 @@ class System:
         assert account["verified"], account
         return account
 
+    async def status(self) -> dict[str, Any]:
+        answer = await self.private.get("/status")
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
     async def profile(self, id: str) -> dict[str, Any]:
         answer = await self.private.get(f"/profiles/{id}")
         assert answer.status_code == 200, answer.text
@@ -118,6 +123,13 @@ async def running(
             await task
         finally:
             await ports.close()
+
+
+async def replayed(system: System, asked: dict[str, Any]) -> dict[str, Any]:
+    """Ask for a replay, or for what it would come to; the answer."""
+    answer = await system.private.post("/replays", json=asked)
+    assert answer.status_code == (200 if asked.get("dry_run") else 201), answer.text
+    return dict(answer.json())
 
 
 def payload(source: str = "shop", *types: str, **more: Any) -> dict[str, Any]:
