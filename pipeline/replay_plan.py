@@ -11,16 +11,19 @@ from pipeline.replay import Replay
 from pipeline.to_save import Gathered, gather, gather_runs
 from pipeline.topics import RUNS
 
+_KINDS = ("events", "receipts", "sessions", "profiles", "runs")
+
 
 async def count(log: Log, replay: Replay, selection: Selection | None) -> dict[str, Any]:
     """Per partition and in all: envelopes, and the deliveries due by today's definition (with `selection`), or documents.
 
     Its groups stand, so that what is counted stays. Every version of a document counts: the newest of them will be kept.
     """
-    whole: Counter[str] = Counter()
+    named = ("envelopes", "deliveries") if selection else ("envelopes", *_KINDS)
+    whole = Counter(dict.fromkeys(named, 0))
     parts = []
     for partition in range(log.partitions):
-        counts: Counter[str] = Counter()
+        counts = Counter(dict.fromkeys(named, 0))
         times: list[int] = []
         for topic, ends in replay.ends.items():
             after = await log.committed(topic, partition, replay.reader)
@@ -28,10 +31,10 @@ async def count(log: Log, replay: Replay, selection: Selection | None) -> dict[s
                 counts["envelopes"] += 1
                 times.append(message.published_ms)
                 counts.update(_in(topic, message, selection))
-        whole += counts
+        whole.update(counts)
         span = (instant.to_text(min(times)), instant.to_text(max(times))) if times else (None, None)
         parts.append({"partition": partition, "first": span[0], "last": span[1], **counts})
-    return {**whole, "envelopes": whole["envelopes"], "partitions": parts}
+    return {**whole, "partitions": parts}
 
 
 def _in(topic: str, message: Message, selection: Selection | None) -> Counter[str]:

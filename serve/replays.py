@@ -143,6 +143,7 @@ class Replays:
             return await self._ports.definitions.delete(KIND, id)
         finally:
             await replay.end(self._ports.log, id)
+            await self._watch.refresh()
 
 
 def _shown(one: Replay) -> dict[str, Any]:

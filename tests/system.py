@@ -92,6 +92,7 @@ async def running(
     """A system over a folder; ends cleanly. `change` puts something between the stages and a port."""
     ports = change(await open_ports(folder))
     watch = DefinitionsWatch(ports.definitions, ports.clock)
+    await watch.refresh()
     built = [build(stage, ports, watch, worker, RETENTION_MS) for stage in stages]
     host = Host(ports, watch, built, worker, "test", 0, RETENTION_MS, Journal("test", worker, ports.new_id))
     task = asyncio.create_task(host.run())
