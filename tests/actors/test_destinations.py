@@ -17,6 +17,7 @@ class Target:
     def __init__(self) -> None:
         self.status = 200
         self.stumbles: dict[int, int] = {}  #: number → how often it is refused before it is taken
+        self.refuses: set[int] = set()  #: numbers it will never take
         self.got: list[dict[str, Any]] = []
         self.refused = 0
         self.url = ""
@@ -26,6 +27,8 @@ class Target:
             self.refused += 1
             return web.Response(status=self.status)
         number = (await request.json()).get("number")
+        if number in self.refuses:
+            return web.Response(status=422)
         if self.stumbles.get(number, 0):
             self.stumbles[number] -= 1
             return web.Response(status=500)
