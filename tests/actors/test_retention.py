@@ -91,6 +91,25 @@ async def test_quiet_partitions_outlive_the_retention_and_go_on_exactly(tmp_path
             assert (profile["interests"]["n"], profile["stats"]["n"]) == (8, 8)
 
 
+async def test_what_an_absent_batcher_has_not_saved_is_kept_for_it(tmp_path: Path) -> None:
+    clock = Later()
+    async with running(tmp_path, ("collector",), change=_with(clock)) as system:
+        await system.put("sources", "shop", {"static_profile_id": True})
+        await _send(system, range(12))
+        await _until(lambda: _is_folded(system, 12))
+        clock.ahead_ms = 8 * DAY_MS
+        await _until(lambda: _is_dropped(system, COLLECTED))
+    async with running(tmp_path, change=_with(clock)) as system:
+        await _send(system, range(6, 18))  # half of them repeats
+        account = await system.quiet(40)
+        assert (account["stored"], account["duplicate"]) == (18, 6)
+        await _until(lambda: _is_dropped(system, PROCESSED))
+
+
+async def _is_folded(system: System, count: int) -> bool:
+    return (await system.account())["in_flight"] == count and max(await _left(system, PROCESSED)) > 0
+
+
 async def test_what_an_absent_dispatcher_has_not_done_is_kept_for_it_alone(tmp_path: Path) -> None:
     clock = Later()
     async with target() as crm, target() as other:
@@ -181,10 +200,11 @@ async def test_retention_drops_nothing_that_a_replay_has_still_to_read(tmp_path:
         await _send(system, range(20))
         await system.quiet()
         crm.got, crm.status = [], 503
+        clock.ahead_ms = 2 * DAY_MS  # as deliveries the events would be too old
         asked = {"group": "dest.crm", "from": "1970-01-01"}
         assert (await system.private.post("/replays", json=asked)).status_code == 201
         await _until(lambda: _is_refused(crm))
-        clock.ahead_ms = DAY_MS // 2  # within a day of its beginning, though the log keeps but a minute
+        clock.ahead_ms += DAY_MS // 2  # within a day of its beginning, though the log keeps but a minute
         for topic in TOPICS:
             await system.ports.log.trim(topic, clock.now_ms() - 60_000)
         crm.status = 200

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline import identity
+from pipeline.envelope import decode_processed_header
 from pipeline.topics import PROCESSED, RUNS
 from tests.actors.away import Away
 from tests.actors.test_destinations import target
@@ -106,6 +107,23 @@ async def test_documents_lost_are_rebuilt_byte_for_byte_and_nothing_is_folded_wi
         assert set(kept[kind]) <= set(now[kind])
     changed = {row[0] for row in now["profile"]} & {row[0] for row in set(kept["profile"]) - set(now["profile"])}
     assert changed == {identity.mint(identity.Kind.PROFILE, "p-1")}
+
+
+async def test_while_the_store_is_restored_nothing_is_folded(tmp_path: Path) -> None:
+    async with running(tmp_path, ("collector",)) as system:
+        await system.put("sources", "shop", {})
+        one = payload("shop", session={"id": "s"})
+        assert (await system.track(one, wait="processed")).status_code == 200
+        begun = await replayed(system, {"group": "store", "from": "1970-01-01"})  # nobody is there to carry it out
+        answer = await system.track(one, wait="processed", timeout="2")
+        assert answer.status_code == 202
+        account = await system.account()
+        assert (account["in_flight"], account["accepted"], account["balanced"]) == (2, 2, True)
+        assert (await system.private.delete(f"/replays/{begun['id']}")).status_code == 200
+        assert (await system.track(one, wait="processed", timeout="20")).status_code == 200
+        newest = [await system.ports.log.last(PROCESSED, partition) for partition in range(4)]
+        totals = [decode_processed_header(message.data).totals.accepted for message in newest if message]
+        assert sum(totals) == 3
 
 
 async def test_a_rebuilt_store_is_equal_to_the_lost_one(tmp_path: Path) -> None:
