@@ -13,8 +13,11 @@ from cluster.client import Client, at
 from cluster.options import client_of, installation
 from pipeline.topics import DESTINATION_GROUPS, STORE_GROUP
 
-#: How often it is asked how far it is; without a terminal, how often a line says so.
-_LOOK_S = 0.5
+#: Between two questions how far it is, at first and at most: the answer takes longer in a large log.
+_FIRST_LOOK_S = 0.5
+_LONGEST_LOOK_S = 5.0
+
+#: Without a terminal, how often a line says how far it is.
 _LINE_S = 5.0
 
 #: Counting reads everything once.
@@ -109,12 +112,14 @@ def _follow(client: Client, one: dict[str, Any]) -> dict[str, Any]:
 
 
 def _states(client: Client, id: str) -> Iterator[dict[str, Any]]:
+    pause = _FIRST_LOOK_S
     while True:
         state = client.get(at("replays", id))
         yield state
         if state["state"] != "running":
             return
-        time.sleep(_LOOK_S)
+        time.sleep(pause)
+        pause = min(pause * 1.5, _LONGEST_LOOK_S)
 
 
 def _state(one: dict[str, Any]) -> str:

@@ -4,8 +4,10 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+from cluster import wiring
+from cluster.settings import Settings
 from pipeline import instant
-from pipeline.topics import PROCESSED, replay_group
+from pipeline.topics import PROCESSED, RUNS, replay_group
 from tests.actors.test_destinations import Target, _destination, _in_order, _send, target
 from tests.system import System, replayed, running
 
@@ -144,6 +146,21 @@ async def test_what_a_replay_gives_up_is_a_letter_of_its_own(tmp_path: Path) -> 
         assert {got["key"] for got in crm.got} == keys  # as they were delivered first
         account = await system.quiet()
         assert account["destinations"]["crm"] == {"due": 2, "delivered": 2, "dead": 0, "in_flight": 0}
+
+
+async def test_a_start_drops_the_groups_of_replays_that_were_never_begun(tmp_path: Path) -> None:
+    async with running(tmp_path, ("collector",)) as system:
+        one = await replayed(system, {"group": "store", "from": "1970-01-01"})
+        for topic in (PROCESSED, RUNS):
+            await system.ports.log.create_group(topic, replay_group("cut-off"), 0)
+    settings = Settings(data=tmp_path)
+    for alone, found in ((False, {"cut-off", one["id"]}), (True, {one["id"]})):
+        await wiring.arrange(settings, alone=alone)
+        log = await wiring.open_log(settings)
+        for topic in (PROCESSED, RUNS):
+            groups = {group for group in await log.groups(topic) if group.startswith("replay.")}
+            assert groups == {replay_group(id) for id in found}
+        await log.close()
 
 
 async def test_a_mistake_is_answered_and_leaves_nothing_behind(tmp_path: Path) -> None:
