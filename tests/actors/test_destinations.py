@@ -126,6 +126,23 @@ async def test_a_refused_delivery_becomes_a_dead_letter_that_can_be_sent_or_drop
         assert [one["key"] for one in strict.got] == [first]
 
 
+async def test_deliveries_whose_commit_was_lost_are_not_made_again(tmp_path: Path) -> None:
+    async with target() as crm:
+        async with running(tmp_path) as system:
+            await system.put("sources", "shop", {"static_profile_id": True})
+            await _destination(system, "crm", crm)
+            await _send(system, range(12))
+            before = await system.quiet()
+            await system.ports.log.drop_group("processed", "dest.crm")
+            await system.ports.log.create_group("processed", "dest.crm", "start")
+        async with running(tmp_path) as system:
+            await _send(system, range(12, 15))
+            account = await system.quiet()
+        assert before["destinations"]["crm"]["delivered"] == 12
+        assert account["destinations"]["crm"] == {"due": 15, "delivered": 15, "dead": 0, "in_flight": 0}
+        assert sorted(one["number"] for one in crm.got) == list(range(15))
+
+
 async def test_conditions_and_event_types_choose_what_is_delivered(tmp_path: Path) -> None:
     async with running(tmp_path) as system, target() as chosen:
         await system.put("sources", "shop", {"static_profile_id": True})

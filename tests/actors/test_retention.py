@@ -192,7 +192,10 @@ async def _has(found: list[Any], count: int) -> bool:
     return len(found) >= count
 
 
-async def test_retention_drops_nothing_that_a_replay_has_still_to_read(tmp_path: Path) -> None:
+async def test_retention_drops_nothing_that_a_replay_has_still_to_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.channel._READ_BYTES", 1)
     clock = Later()
     async with running(tmp_path, change=_with(clock)) as system, target() as crm:
         await system.put("sources", "shop", {"static_profile_id": True})
