@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Sequence
 
+from actors import saver
 from actors.counters import Counters
 from actors.heed import Heed
 from actors.restorer import Restorer
-from actors.saver import MAX_DOCUMENTS, Saver
+from actors.saver import Saver
 from pipeline import envelope
 from pipeline.clock import Clock
 from pipeline.definitions_watch import DefinitionsWatch
@@ -16,7 +17,7 @@ from pipeline.stores.documents import Documents
 from pipeline.to_save import Gathered, gather
 from pipeline.topics import PROCESSED, STORE_GROUP
 
-#: A batch is saved when it holds `MAX_DOCUMENTS` records or this many bytes, or when its first envelope has waited this long.
+#: A batch is saved when it holds `saver.MAX_DOCUMENTS` records or this many bytes, or once its first envelope has waited so long.
 _READ_BYTES = 1_500_000
 _LINGER_S = 0.015
 
@@ -69,7 +70,7 @@ class Batcher:
                 if not taken:
                     await membership.wait(_IDLE_WAIT_S)
                     continue
-                if sum(message.records for message in taken) < MAX_DOCUMENTS:
+                if sum(message.records for message in taken) < saver.MAX_DOCUMENTS:
                     await self._clock.sleep(_LINGER_S)
                     for partition in sorted(self.held):
                         taken += await membership.read(partition, _READ_BYTES)

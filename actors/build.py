@@ -27,7 +27,7 @@ def _dispatcher(ports: Ports, watch: DefinitionsWatch, worker: str, retention_ms
 
 
 def _executor(ports: Ports, watch: DefinitionsWatch, worker: str, retention_ms: int) -> Stage:
-    return Executor(ports.log, ports.documents, watch, ports.http, ports.clock, worker, ports.secrets)
+    return Executor(ports.log, ports.documents, watch, ports.http, ports.clock, worker, ports.secrets, retention_ms)
 
 
 _MAKERS: Mapping[str, Callable[[Ports, DefinitionsWatch, str, int], Stage]] = {

@@ -83,10 +83,6 @@ class Channel:
                 )
             except (Reject, Stop) as error:
                 raise Retry(f"destination {self._id} waits: {error}") from error
-        if outlet is None and self._replay is not None:
-            raise Retry(
-                f"replay {self._replay.id} waits: destination {self._id} is disabled; enable it, or end the replay"
-            )
         self._outlet, self._revision = outlet, catalog.revision
         return outlet
 

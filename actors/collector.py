@@ -15,7 +15,7 @@ from pipeline.catalog import Catalog
 from pipeline.clock import Clock
 from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.document import decode_document
-from pipeline.envelope import CollectedRecords
+from pipeline.envelope import CollectedRecords, Heard, Sender
 from pipeline.errors import Retry, Stop, StoreUnavailable, Undigested
 from pipeline.fold import Fold, Missing
 from pipeline.hot import Limits
@@ -23,6 +23,7 @@ from pipeline.log.port import Log, Message, Position
 from pipeline.mapping.table import EventType
 from pipeline.record import Effect, Origin, Payload, Record
 from pipeline.saved import check_saved
+from pipeline.senders import is_copy
 from pipeline.stores.documents import Documents, Kind
 from pipeline.topics import COLLECTED, COLLECTOR_GROUP, PROCESSED, STORE_GROUP
 from pipeline.underway import Underway
@@ -53,7 +54,8 @@ _RESTORING_PAUSE_S = 0.25
 class _Item(NamedTuple):
     position: Position
     place: int
-    origin: Origin | None
+    origin: Origin | None  #: None: from the API
+    sender: Sender | None  #: which append of which API process
     record: Record
     events: int
 
@@ -143,19 +145,19 @@ class Collector:
         if not items:
             return
         revision = max((i.record.revision for i in items if isinstance(i.record, Payload | Effect)), default=0)
+        await self._watch.current(_REVISION_WAIT_S)  # asked after the batch was read: what came after a change finds it
         catalog = await self._watch.at_least(revision, _REVISION_WAIT_S)
         fold.forget()
         await self._prefetch(fold, items)
         batch = _batch(owned)
         for item in items:
-            if item.origin is not None and _is_heard(item.origin, batch):
+            if _is_heard(item, batch):
                 batch.done(item.position, item.place)
                 continue
             while missing := self._missing(fold, item):
                 await self._load(fold, missing)
             self._apply(fold, item, catalog, batch)
-            if item.origin is not None:
-                batch.heard[item.origin.sender] = (item.origin.sequence, item.origin.place)
+            _hear(item, batch)
             batch.done(item.position, item.place)
             if batch.size >= _CUT_BYTES:
                 await owned.publish(batch.finish(owned.hot, self._clock.now_ms(), catalog.revision))
@@ -252,11 +254,22 @@ async def _nothing() -> frozenset[str]:
 
 
 def _batch(owned: Owned) -> Batch:
-    return Batch(owned.sequence + 1, owned.through, owned.heard, owned.totals)
+    return Batch(owned.sequence + 1, owned.through, owned.heard, owned.senders, owned.totals)
 
 
-def _is_heard(origin: Origin, batch: Batch) -> bool:
-    return (origin.sequence, origin.place) <= batch.heard.get(origin.sender, (-1, -1))
+def _is_heard(item: _Item, batch: Batch) -> bool:
+    origin, sender = item.origin, item.sender
+    if origin is not None:
+        return (origin.sequence, origin.place) <= batch.heard.get(origin.sender, (-1, -1))
+    return sender is not None and is_copy(sender, item.place, batch.senders)
+
+
+def _hear(item: _Item, batch: Batch) -> None:
+    origin, sender = item.origin, item.sender
+    if origin is not None:
+        batch.heard[origin.sender] = (origin.sequence, origin.place)
+    elif sender is not None:
+        batch.senders[sender.name] = Heard(sender.sequence, item.place, item.record.received_ms)
 
 
 def _items(owned: Owned, messages: Sequence[Message]) -> list[_Item]:
@@ -275,6 +288,7 @@ def _items(owned: Owned, messages: Sequence[Message]) -> list[_Item]:
                     message.position,
                     index,
                     origins[index] if origins else None,
+                    collected.sender,
                     collected.records[index],
                     collected.counts[index],
                 )

@@ -1,10 +1,11 @@
-"""The dispatcher: one channel per destination, so that a dead destination holds up only its own cursor."""
+"""The dispatcher: one channel per enabled destination, so that a dead one holds up only its own cursor."""
 
 from collections.abc import Callable
 from functools import partial
 
 from actors.channel import Channel
 from actors.counters import Counters
+from actors.orphans import Orphans
 from actors.partitions import Partitions
 from actors.readers import Readers
 from pipeline import replay
@@ -19,6 +20,7 @@ from pipeline.topics import destination_of
 from pipeline.underway import Underway
 
 _LOOK_S = 0.5
+_ASK_S = 5.0
 
 
 class Dispatcher:
@@ -41,6 +43,7 @@ class Dispatcher:
         self._watch = watch
         self._clock = clock
         self._underway = Underway(log, watch)
+        self._orphans = Orphans(log, watch, clock)
         self._stopping = False
         self._within_s = 0.0
         self.counters = Counters(clock)
@@ -64,24 +67,27 @@ class Dispatcher:
             while not self._stopping:
                 self.counters.alive()
                 await self._look()
+                await self._orphans.look()
                 await self._clock.sleep(_LOOK_S)
         finally:
             self.counters.ended()
             await self._readers.end(self._within_s)
 
     async def _look(self) -> None:
-        destinations = self._watch.catalog.destinations
-        for id in self.counters.paused.keys() - destinations.keys():
+        if self._readers.any_ended:
+            await self._watch.current(_ASK_S)  # its destination may be gone, and this worker not know it yet
+        live = self._watch.catalog.live_destinations()
+        for id in self.counters.paused.keys() - live:
             del self.counters.paused[id]
-        wanted = {f"destination {id}": partial(self._open, id, None) for id in destinations}
+        wanted = {f"destination {id}": partial(self._open, id, None) for id in live}
         replays = [one for one in await self._underway.replays() if not one.is_of_store]
         for one in replays:
             id = destination_of(one.group)
-            if id in destinations:
+            if id in live:
                 wanted[f"replay {one.id} of {id}"] = partial(self._open, id, one)
         await self._readers.keep(wanted)
         for one in replays:
-            if destination_of(one.group) not in destinations or await replay.is_through(self._log, one):
+            if destination_of(one.group) not in live or await replay.is_through(self._log, one):
                 await replay.end(self._log, one.id)
 
     async def stop(self, within_s: float) -> None:

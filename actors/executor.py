@@ -59,6 +59,7 @@ class _OwnedRuns:
         self.sequence = 0
         self.through = Through()
         self.totals = RunTotals()
+        self.last_ms = 0  #: when the newest envelope was made
 
 
 class Executor:
@@ -75,6 +76,7 @@ class Executor:
         clock: Clock,
         worker: str,
         secrets: SecretBox,
+        retention_ms: int,
     ) -> None:
         self._log = log
         self._documents = documents
@@ -82,6 +84,7 @@ class Executor:
         self._http = http
         self._clock = clock
         self._secrets = secrets
+        self._checkpoint_ms = retention_ms // 2
         self._plan: Plan | None = None
         self.counters = Counters(clock)
         self._partitions = Partitions(log, PROCESSED, WORKFLOW_GROUP, worker, self._own, clock, self.counters)
@@ -103,6 +106,7 @@ class Executor:
         if last is not None:
             newest: Runs = envelope.decode_runs(last.data)
             owned.sequence, owned.through, owned.totals = newest.sequence, newest.through, newest.totals
+            owned.last_ms = newest.time_ms
             await self._finish(partition, newest)
         return owned
 
@@ -123,6 +127,7 @@ class Executor:
             generation = partitions.generation
             messages = await partitions.membership.read(partition, _READ_BYTES)
             if not messages:
+                await self._checkpoint(partition, owned)
                 await partitions.news(generation, _IDLE_WAIT_S)
                 continue
             await self._handle(partition, owned, heed, messages)
@@ -205,17 +210,36 @@ class Executor:
             if effect is not None:
                 out.append(Outgoing(effect.profile, 0, msgspec.Raw(envelope.encode(effect))))
         totals = owned.totals
+        totals = RunTotals(totals.due + len(jobs), totals.run + len(jobs) - failed, totals.dead + failed)
+        await self._append(partition, owned, through, totals, records, out)
+
+    async def _checkpoint(self, partition: int, owned: _OwnedRuns) -> None:
+        """A quiet partition's last envelope must never be the oldest thing that retention could take."""
+        if owned.sequence and self._clock.now_ms() - owned.last_ms > self._checkpoint_ms:
+            await self._append(partition, owned, owned.through, owned.totals, [], [])
+
+    async def _append(
+        self,
+        partition: int,
+        owned: _OwnedRuns,
+        through: Through,
+        totals: RunTotals,
+        records: list[Stored],
+        out: list[Outgoing],
+    ) -> None:
+        """Append one envelope and finish what it begins. Any exception ends the ownership: open again."""
         runs = Runs(
-            v=envelope.VERSION,
+            v=envelope.RUNS_FORMAT,
             sequence=owned.sequence + 1,
             through=through,
-            totals=RunTotals(totals.due + len(jobs), totals.run + len(jobs) - failed, totals.dead + failed),
-            time_ms=now,
+            totals=totals,
+            time_ms=self._clock.now_ms(),
             runs=records,
             out=out,
         )
-        await owned.writer.append(envelope.encode(runs), len(jobs))
+        await owned.writer.append(envelope.encode(runs), max(1, len(records)))
         owned.sequence, owned.through, owned.totals = runs.sequence, runs.through, runs.totals
+        owned.last_ms = runs.time_ms
         await self._finish(partition, runs)
 
 
@@ -224,10 +248,8 @@ def _profile_of(job: _Job) -> str:
 
 
 def _jobs(plan: Plan, processed: Processed) -> list[_Job]:
-    jobs = []
     scopes = Scopes(processed)
-    for entry in processed.events:
-        for rule, flow in plan.due(entry):
-            id = run_id(rule.workflow, entry.id)
-            jobs.append(_Job(id, plan.revision, entry, scopes.of(entry), rule, flow))
-    return jobs
+    return [
+        _Job(run_id(rule.workflow, entry.id), plan.revision, entry, scopes.of(entry), rule, flow)
+        for entry, rule, flow in plan.due(processed)
+    ]

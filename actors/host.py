@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from actors.stage import Stage
 from pipeline import envelope
 from pipeline.definitions_watch import DefinitionsWatch
-from pipeline.errors import DefinitionsUnavailable, LogUnavailable, Malformed, Retry, StoreUnavailable
+from pipeline.errors import DefinitionsUnavailable, LogUnavailable, Malformed, Retry, Stop, StoreUnavailable
 from pipeline.http.port import LONGEST_TIMEOUT_S
 from pipeline.journal import Journal
 from pipeline.ports import Ports
@@ -27,7 +27,10 @@ _TRIM_S = 60.0
 
 
 class Host:
-    """`run` until `stop`; `check` raises when a stage has died or is stuck. `api`: which API this process serves too."""
+    """`run` until `stop`; `check` raises when a stage has died or is stuck. `api`: which API this process serves too.
+
+    A stage that must not go on (`Stop`) stands still and says so: whoever took its place would find the same.
+    """
 
     def __init__(
         self,
@@ -52,6 +55,7 @@ class Host:
         self._api = api
         self._started_ms = ports.clock.now_ms()
         self._stopping = False
+        self.standing: dict[str, str] = {}  #: stage → why it must not go on
         self._ended = asyncio.Event()
         self._failure: BaseException | None = None
 
@@ -93,8 +97,10 @@ class Host:
             try:
                 await self._watch.refresh()
                 return
-            except (DefinitionsUnavailable, Malformed) as error:
-                _log.warning("waiting for the definitions: %s", error)
+            except (DefinitionsUnavailable, Malformed, Stop) as error:
+                if str(error) != self._watch.last_error:
+                    _log.warning("waiting for the definitions: %s", error)
+                self._watch.last_error = str(error)
                 await self._ports.clock.sleep(_PAUSE_S)
 
     async def _keep(self, stage: Stage) -> None:
@@ -106,6 +112,11 @@ class Host:
                 _log.warning("stage %s runs again: %s", stage.name, error)
                 stage.counters.error(str(error))
                 await self._ports.clock.sleep(_PAUSE_S)
+            except Stop as error:
+                _log.error("stage %s stands still until this worker is started again: %s", stage.name, error)
+                stage.counters.error(str(error))
+                self.standing[stage.name] = str(error)
+                return
 
     async def stop(self, within_s: float) -> None:
         """Finish what is under way, bounded; `run` returns."""
@@ -119,7 +130,7 @@ class Host:
             raise RuntimeError(f"worker {self._worker} ended: {self._failure}") from self._failure
         for stage in self._stages:
             quiet = stage.counters.quiet_s
-            if quiet > _STUCK_S and not self._stopping:
+            if quiet > _STUCK_S and not self._stopping and stage.name not in self.standing:
                 raise RuntimeError(f"stage {stage.name} of worker {self._worker} has not moved for {quiet:.0f} s")
 
     async def _pause(self, seconds: float) -> None:
@@ -155,6 +166,7 @@ class Host:
             "failed": counters.failed,
             "dead": counters.dead,
             "paused": counters.paused,
+            "standing": self.standing.get(stage.name, ""),
             "last_error": counters.last_error,
             "last_error_ms": counters.last_error_ms,
         }

@@ -2,7 +2,7 @@
 
 from actors import outbox
 from pipeline import envelope
-from pipeline.envelope import Processed, Through, Totals
+from pipeline.envelope import Heard, Processed, Through, Totals
 from pipeline.errors import Disordered
 from pipeline.hot import Held, Hot, Limits
 from pipeline.log.port import BEGINNING, Log, Writer
@@ -23,6 +23,7 @@ class Owned:
         self.sequence = 0
         self.through = Through()
         self.heard: dict[str, tuple[int, int]] = {}
+        self.senders: dict[str, Heard] = {}
         self.totals = Totals()
         self.last_ms = 0  #: when the newest envelope was made
 
@@ -33,20 +34,25 @@ class Owned:
         Raises `Disordered` when the output is empty though input was committed: what was written there is lost.
         """
         owned = cls(log, partition, await log.exclusive(PROCESSED, partition), Hot(limits))
+        committed = await log.committed(input_topic, partition, group)  # before `last`: a newer owner may be at work
         last = await log.last(PROCESSED, partition)
         if last is None:
-            if await log.committed(input_topic, partition, group) != BEGINNING:
+            if committed != BEGINNING:
                 raise Disordered(
                     f"partition {partition} of `processed` is empty though its input was processed before: "
                     "the topic was deleted or is another installation's; restore it, nothing is guessed"
                 )
             return owned
         newest: Processed = envelope.decode_processed(last.data)
-        owned.sequence, owned.through, owned.heard = newest.sequence, newest.through, newest.heard
-        owned.totals, owned.last_ms = newest.totals, newest.time_ms
+        owned._carry(newest)
         await outbox.send(log, owned.sender, newest.sequence, newest.out)
         await owned._rebuild()
         return owned
+
+    def _carry(self, newest: Processed) -> None:
+        self.sequence, self.through = newest.sequence, newest.through
+        self.heard, self.senders = newest.heard, newest.senders
+        self.totals, self.last_ms = newest.totals, newest.time_ms
 
     @property
     def sender(self) -> str:
@@ -77,7 +83,6 @@ class Owned:
         """Append one envelope, then send its outbox. Any exception ends the ownership: open again."""
         data = envelope.encode(processed)
         position = await self._writer.append(data, max(1, processed.stored))
-        self.sequence, self.through, self.heard = processed.sequence, processed.through, processed.heard
-        self.totals, self.last_ms = processed.totals, processed.time_ms
+        self._carry(processed)
         self.hot.appended(position, processed.sequence, len(data))
         await outbox.send(self._log, self.sender, processed.sequence, processed.out)

@@ -23,6 +23,11 @@ class Readers:
         """Partitions held for any of them."""
         return frozenset().union(*(partitions.held for partitions, _ in self._running.values()))
 
+    @property
+    def any_ended(self) -> bool:
+        """Whether one has ended since the last `keep`: its group may be gone."""
+        return any(task.done() for _, task in self._running.values())
+
     async def keep(self, wanted: Mapping[str, Callable[[], Partitions]]) -> None:
         """End what is not wanted, start what is. One whose group was dropped begins again while it is wanted.
 

@@ -14,7 +14,8 @@ from cryptography.fernet import Fernet
 from cluster.settings import Settings
 from pipeline.errors import Misconfigured, NotFound
 
-FORMAT = 1
+#: Of everything in the folder together: it is raised with any format in it, so that an older Rayfold refuses the whole.
+FORMAT = 2
 
 _PRIVATE = 0o700
 
@@ -47,6 +48,15 @@ def prepare(settings: Settings) -> tuple[Settings, bool]:
     except OSError as error:
         raise Misconfigured(f"the data folder {folder} cannot be used: {error.strerror}") from None
     return replace(settings, data=folder, admin_token=token, secret_key=key), known is None
+
+
+def raise_format(folder: Path) -> int | None:
+    """Write down that from now on this Rayfold's formats are used; returns the format before where that was another one."""
+    known = _read_format(folder / "format.json")
+    if known is None or known["format"] == FORMAT:
+        return None
+    _write(folder / "format.json", json.dumps({**known, "format": FORMAT}))
+    return known["format"]
 
 
 def first_showing(settings: Settings) -> bool:

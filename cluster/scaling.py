@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from cluster import topology
 from cluster.settings import Settings
 from cluster.wiring import open_log
 from pipeline import topics
+from pipeline.errors import NotFound
 
 _log = logging.getLogger(__name__)
 
@@ -68,5 +70,6 @@ class BacklogPolicy:
         records = 0
         for group in await log.groups(row.reads):
             if topics.belongs(group, row.groups):
-                records = max(records, (await log.backlog(row.reads, group)).records)
+                with suppress(NotFound):  # dropped since
+                    records = max(records, (await log.backlog(row.reads, group)).records)
         return records

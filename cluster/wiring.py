@@ -4,11 +4,13 @@ import random
 
 import uuid_utils
 
+from cluster import folder
 from cluster.settings import Settings
-from pipeline import topics
+from pipeline import envelope, topics
 from pipeline.clock import SystemClock
 from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.http.aiohttp import AiohttpClient
+from pipeline.log.port import Log
 from pipeline.log.sqlite import SqliteLog
 from pipeline.ports import Ports
 from pipeline.secrets import SecretBox
@@ -40,13 +42,19 @@ async def open_ports(settings: Settings) -> Ports:
     )
 
 
-async def migrate(settings: Settings) -> None:
-    """Create or upgrade everything that is stored; safe to repeat, also while an installation runs on it."""
+async def migrate(settings: Settings) -> int | None:
+    """Create or upgrade everything that is stored; safe to repeat, also while an installation runs on it.
+
+    Returns the folder's format before, where it was an older one. Raises `UnknownFormat`, and has changed nothing but
+    tables then, where something was written by a newer Rayfold.
+    """
     from pipeline.stores.migrate import migrate as migrate_definitions  # Alembic takes 0.3 s to import
 
     await migrate_definitions(definitions_url(settings))
+    await _check_definitions(settings)
     log = await open_log(settings)
     try:
+        await _check_envelopes(log)
         # groups before the first append, so that nothing is published before somebody is due to read it
         await log.create_group(topics.COLLECTED, topics.COLLECTOR_GROUP, "start")
         await log.create_group(topics.PROCESSED, topics.STORE_GROUP, "start")
@@ -54,6 +62,24 @@ async def migrate(settings: Settings) -> None:
         await log.close()
     documents = await SqliteDocuments.open(settings.data / "documents.db")
     await documents.close()
+    return folder.raise_format(settings.data)  # last: what is not done to its end is done again
+
+
+async def _check_definitions(settings: Settings) -> None:
+    definitions = await SqlDefinitions.open(definitions_url(settings), SystemClock())
+    try:
+        await definitions.changed(0)
+    finally:
+        await definitions.close()
+
+
+async def _check_envelopes(log: Log) -> None:
+    """The newest ones are enough: formats only rise."""
+    for topic in topics.TOPICS:
+        for partition in range(log.partitions):
+            last = await log.last(topic, partition)
+            if last is not None:
+                envelope.check_format(last.data, topic)
 
 
 async def arrange(settings: Settings, *, alone: bool) -> None:
@@ -71,7 +97,7 @@ async def arrange(settings: Settings, *, alone: bool) -> None:
             await log.drop_group(topics.PROCESSED, topics.WORKFLOW_GROUP)
         watch = DefinitionsWatch(definitions, SystemClock())
         await watch.refresh()
-        wanted = {topics.destination_group(id) for id in watch.catalog.destinations}
+        wanted = {topics.destination_group(id) for id in watch.catalog.live_destinations()}
         for group in await log.groups(topics.PROCESSED) if alone else ():
             if group.startswith(topics.DESTINATION_GROUPS) and group not in wanted:
                 await log.drop_group(topics.PROCESSED, group)  # of a change that was cut off half-way

@@ -11,11 +11,12 @@ from typing import NamedTuple
 from pipeline import account_verify, envelope, identity
 from pipeline.account_terms import Account, Reader
 from pipeline.delivery import Selection
-from pipeline.envelope import CollectedHeader, Outgoing, Processed, Runs, Through, Totals
+from pipeline.envelope import CollectedHeader, Heard, Outgoing, Processed, Runs, Through, Totals
 from pipeline.letter import State
 from pipeline.log.port import BEGINNING, Log, Message, Position
 from pipeline.progress import load as load_progress
 from pipeline.replay import Replay
+from pipeline.senders import is_copy
 from pipeline.stores.documents import Documents, Query
 from pipeline.topics import (
     COLLECTED,
@@ -61,6 +62,10 @@ class _Newest(NamedTuple):
     @property
     def heard(self) -> Mapping[str, tuple[int, int]]:
         return self.processed.heard if self.processed else {}
+
+    @property
+    def senders(self) -> Mapping[str, Heard]:
+        return self.processed.senders if self.processed else {}
 
     @property
     def totals(self) -> Totals:
@@ -173,6 +178,7 @@ class _Ways:
 async def _collected(log: Log, partition: int, newest: _Newest, ways: _Ways, account: Account) -> None:
     """What lies in the input beyond the newest envelope's `through`."""
     through = newest.through
+    taken = dict(newest.senders)
     end = await log.last(COLLECTED, partition)
     if end is None:
         return
@@ -183,17 +189,22 @@ async def _collected(log: Log, partition: int, newest: _Newest, ways: _Ways, acc
             count = header.counts[index]
             if header.origins:
                 ways.arrived(partition, header.origins[index], count)
-            else:
+            elif header.sender is None or not is_copy(header.sender, index, taken):
                 account.accepted += count
                 account.in_flight += count
+        if header.sender is not None and not is_copy(header.sender, len(header.counts) - 1, taken):
+            taken[header.sender.name] = Heard(header.sender.sequence, len(header.counts) - 1, 0)
 
 
 async def _destinations(
     log: Log, documents: Documents, selections: Mapping[str, Selection], newest: list[_Newest], account: Account
 ) -> None:
+    groups = await log.groups(PROCESSED)
     for id, selection in selections.items():
-        ends = [one.position if selection.destination.enabled else BEGINNING for one in newest]
-        reader = account.destinations[id] = await _reader(log, documents, destination_group(id), selection, ends)
+        group = destination_group(id)
+        is_live = selection.destination.enabled and group in groups
+        ends = [one.position if is_live else BEGINNING for one in newest]
+        reader = account.destinations[id] = await _reader(log, documents, group, selection, ends)
         # one may be sent before the batch that gave it up is counted: then it is in flight
         sent = min(reader.dead, await documents.count("dead", Query({"destination": id, "state": State.SENT})))
         reader.dead -= sent
@@ -246,8 +257,7 @@ async def _workflows(log: Log, plan: Plan, newest: list[_Newest], ways: _Ways, a
         after = max(after, await log.committed(PROCESSED, partition, WORKFLOW_GROUP))
         async for message in between(log, PROCESSED, partition, after, one.position):
             if plan.wants(envelope.decode_processed_header(message.data).pairs):
-                processed: Processed = envelope.decode_processed(message.data)
-                due = sum(len(plan.due(entry)) for entry in processed.events)
+                due = len(plan.due(envelope.decode_processed(message.data)))
                 workflows.due += due
                 workflows.in_flight += due
 

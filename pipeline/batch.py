@@ -6,10 +6,11 @@ from typing import Any
 import msgspec
 
 from pipeline import envelope
-from pipeline.envelope import Answer, Entry, Outgoing, Processed, Stored, Through, Totals, View
+from pipeline.envelope import Answer, Entry, Heard, Outgoing, Pair, Processed, Stored, Through, Totals, View
 from pipeline.hot import Held, Hot
 from pipeline.log.port import Position
 from pipeline.record import Record
+from pipeline.senders import remembered
 
 _NULL = msgspec.Raw(b"null")
 
@@ -17,10 +18,18 @@ _NULL = msgspec.Raw(b"null")
 class Batch:
     """Collects records' outcomes under one sequence number."""
 
-    def __init__(self, sequence: int, through: Through, heard: Mapping[str, tuple[int, int]], totals: Totals) -> None:
+    def __init__(
+        self,
+        sequence: int,
+        through: Through,
+        heard: Mapping[str, tuple[int, int]],
+        senders: Mapping[str, Heard],
+        totals: Totals,
+    ) -> None:
         self.sequence = sequence
         self.through = through
         self.heard = dict(heard)
+        self.senders = dict(senders)
         self.totals = msgspec.structs.replace(totals)
         self.size = 0  #: encoded bytes so far, documents as large as they were written last
         self.records = 0  #: input records folded in
@@ -28,21 +37,30 @@ class Batch:
         self._stored = 0
         self._receipts: list[Stored] = []
         self._views: list[View] = []
-        self._pairs: set[tuple[str, str]] = set()
+        self._pairs: dict[tuple[str, str], tuple[str, ...]] = {}
         self._answers: list[Answer] = []
         self._out: list[Outgoing] = []
         self._profiles: dict[str, Held] = {}
         self._sessions: dict[str, Held] = {}
 
     def event(
-        self, document: dict[str, Any], type: str, source: str, profile: str | None, flags: int, view: int
+        self,
+        document: dict[str, Any],
+        type: str,
+        source: str,
+        profile: str | None,
+        flags: int,
+        view: int,
+        askers: tuple[str, ...],
     ) -> None:
-        """One processed event."""
+        """One processed event; with a view where there are askers."""
         body = envelope.encode(document)
         self._entries.append(Entry(document["id"], type, source, profile, flags, view, msgspec.Raw(body)))
         self.size += len(body)
         if view >= 0:
-            self._pairs.add((source, type))
+            if (source, type) not in self._pairs:
+                self.size += sum(map(len, askers))
+            self._pairs[source, type] = askers
         if not flags & (envelope.INTERNAL | envelope.TRANSIENT):
             self._stored += 1
 
@@ -97,14 +115,15 @@ class Batch:
         """The envelope; the documents in it are pinned in `hot` until they are saved."""
         self.totals.stored += self._stored
         return Processed(
-            v=envelope.VERSION,
+            v=envelope.PROCESSED_FORMAT,
             sequence=self.sequence,
             through=self.through,
             heard=self.heard,
+            senders=remembered(self.senders),
             totals=self.totals,
             time_ms=time_ms,
             revision=revision,
-            pairs=sorted(self._pairs),
+            pairs=[Pair(*pair, askers) for pair, askers in sorted(self._pairs.items())],
             stored=self._stored,
             events=self._entries,
             sessions=self._pinned(self._sessions, hot),

@@ -22,17 +22,33 @@ class Catalog(NamedTuple):
     rules: Mapping[str, Rule] = {}
     secrets: Mapping[str, bytes] = {}  #: bodies as stored, still encrypted
     replays: Mapping[str, Replay] = {}  #: those that have ended too
-    watched: frozenset[Pair] = frozenset()  #: what enabled rules and destinations ask for
+    asking: Mapping[Pair, tuple[str, ...]] = {}  #: who asks for what
 
-    def watches(self, source: str, event_type: str) -> bool:
-        """Whether an enabled rule or destination asks for such events."""
-        watched = self.watched
-        return bool(watched) and (
-            (source, event_type) in watched
-            or (None, event_type) in watched
-            or (source, None) in watched
-            or (None, None) in watched
+    def askers(self, source: str, event_type: str) -> tuple[str, ...]:
+        """Who asks for such events: enabled destinations, and enabled rules whose workflow is enabled."""
+        asking = self.asking
+        if not asking:
+            return ()
+        return (
+            asking.get((source, event_type), ())
+            + asking.get((None, event_type), ())
+            + asking.get((source, None), ())
+            + asking.get((None, None), ())
         )
+
+    def live_destinations(self) -> frozenset[str]:
+        """Ids of those that are enabled: these have a group on the log, no others have."""
+        return frozenset(id for id, one in self.destinations.items() if one.enabled)
+
+
+def destination_asker(id: str) -> str:
+    """A destination, as envelopes name it."""
+    return f"destination:{id}"
+
+
+def rule_asker(id: str) -> str:
+    """A rule, as envelopes name it."""
+    return f"rule:{id}"
 
 
 def applied(catalog: Catalog, revision: int, changes: Sequence[Definition]) -> Catalog:
@@ -57,6 +73,17 @@ def applied(catalog: Catalog, revision: int, changes: Sequence[Definition]) -> C
             kept[row.id] = replay.decode(row.body)
         else:
             kept[row.id] = definition.parse(row.kind, row.body)
-    asking: list[Rule | Destination] = [*parts["rules"].values(), *parts["destinations"].values()]  # type: ignore[list-item]
-    watched = frozenset((one.source, one.event_type) for one in asking if one.enabled)
-    return Catalog(revision=revision, watched=watched, **parts)  # type: ignore[arg-type]
+    new = Catalog(revision=revision, **parts)  # type: ignore[arg-type]
+    return new._replace(asking=_asking(new))
+
+
+def _asking(catalog: Catalog) -> Mapping[Pair, tuple[str, ...]]:
+    found: dict[Pair, list[str]] = {}
+    for id, destination in sorted(catalog.destinations.items()):
+        if destination.enabled:
+            found.setdefault((destination.source, destination.event_type), []).append(destination_asker(id))
+    for id, rule in sorted(catalog.rules.items()):
+        workflow = catalog.workflows.get(rule.workflow)
+        if rule.enabled and workflow is not None and workflow.enabled:
+            found.setdefault((rule.source, rule.event_type), []).append(rule_asker(id))
+    return {pair: tuple(askers) for pair, askers in found.items()}

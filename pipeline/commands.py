@@ -61,21 +61,19 @@ class Commands:
         document = internal_document(effect.id, "profile-changed", effect, profile, properties)
         if errors:
             document["errors"] = operations.reported(errors)
-        own = [(document, OWN_SOURCE)]
+        own: list[tuple[Json, str, tuple[str, ...]]] = [(document, OWN_SOURCE, ())]
         for index, (type, given) in enumerate(effect.emitted):
             id = identity.event_id(OWN_SOURCE, f"{effect.id}:{index}")
             emitted = internal_document(id, type, effect, profile, given)
             mapping = self._table.get(type)
             if mapping is not None:
                 mapping.fold(given, emitted, None if full else body)
-            own.append((emitted, effect.source))
+            own.append((emitted, effect.source, catalog.askers(effect.source, type)))
         body["metadata"]["time"]["update"] = instant.to_text(effect.received_ms)
         batch.totals.internal += len(own)
-        watched = any(catalog.watches(source, one["type"]) for one, source in own[1:])
-        view = batch.view(body, None) if watched else -1
-        for one, source in own:
-            seen = view if source != OWN_SOURCE and catalog.watches(source, one["type"]) else -1
-            batch.event(one, one["type"], source, profile, flags, seen)
+        view = batch.view(body, None) if any(askers for _, _, askers in own) else -1
+        for one, source, askers in own:
+            batch.event(one, one["type"], source, profile, flags, view if askers else -1, askers)
 
 
 def write_alias(hot: Hot, id: str, to: str, now_ms: int, batch: Batch) -> None:

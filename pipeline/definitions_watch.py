@@ -5,13 +5,16 @@ import logging
 
 from pipeline.catalog import Catalog, applied
 from pipeline.clock import Clock
-from pipeline.errors import DefinitionsUnavailable, Malformed
+from pipeline.errors import DefinitionsUnavailable, Malformed, UnknownFormat
 from pipeline.stores.definitions import Definitions
 
 _log = logging.getLogger(__name__)
 
 #: Pause between two questions; every worker acts on a change within two seconds.
 POLL_S = 0.5
+
+#: Pause before the database is asked again when it did not answer.
+_AGAIN_S = 0.05
 
 
 class DefinitionsWatch:
@@ -21,26 +24,62 @@ class DefinitionsWatch:
         self._definitions = definitions
         self._clock = clock
         self._lock = asyncio.Lock()
+        self._begun = 0  #: questions
+        self._answered = 0  #: number of the last one that was answered
+        self._silent_since: float | None = None  #: when the first question without an answer since then was begun
         self.catalog = Catalog()
         self.last_error = ""
         self.asked_ms = 0  #: when the database was asked the last question it answered
 
     async def refresh(self) -> None:
-        """Ask once. Raises `DefinitionsUnavailable`."""
+        """Ask once. Raises `DefinitionsUnavailable`, `Malformed` or `UnknownFormat`."""
         async with self._lock:
-            began_ms = self._clock.now_ms()
+            await self._ask()
+
+    async def _ask(self) -> None:
+        began_ms = self._clock.now_ms()
+        self._begun += 1
+        number = self._begun
+        if self._silent_since is None:
+            self._silent_since = self._clock.monotonic()
+        if not self.asked_ms or await self._definitions.revision() != self.catalog.revision:
             changes = await self._definitions.changed(self.catalog.revision)
             if changes.rows:
                 self.catalog = applied(self.catalog, changes.revision, changes.rows)
-            self.asked_ms = began_ms
-            self.last_error = ""
+        self._answered = number
+        self._silent_since = None
+        self.asked_ms = began_ms
+        self.last_error = ""
+
+    async def current(self, within_s: float) -> Catalog:
+        """The catalog by a question begun after this call: it holds every change that was answered before.
+
+        Callers at the same time share a question. When the database has not answered for `within_s` seconds, the catalog
+        as it is: workers outlive the definitions database. Raises `UnknownFormat`.
+        """
+        wanted = self._begun + 1
+        while self._answered < wanted:
+            since = self._silent_since
+            left = within_s if since is None else since + within_s - self._clock.monotonic()
+            if left <= 0:
+                break
+            try:
+                async with asyncio.timeout(left), self._lock:
+                    if self._answered < wanted:
+                        await self._ask()
+            except TimeoutError:
+                self.last_error = f"the definitions database has not answered for {within_s:g} s"
+            except (DefinitionsUnavailable, Malformed) as error:
+                self.last_error = str(error)
+                await self._clock.sleep(_AGAIN_S)
+        return self.catalog
 
     async def run(self, ended: asyncio.Event) -> None:
         """Until `ended` is set."""
         while not ended.is_set():
             try:
                 await self.refresh()
-            except (DefinitionsUnavailable, Malformed) as error:
+            except (DefinitionsUnavailable, Malformed, UnknownFormat) as error:
                 if not self.last_error:
                     _log.warning("going on with the definitions of revision %d: %s", self.catalog.revision, error)
                 self.last_error = str(error)
@@ -67,5 +106,5 @@ class DefinitionsWatch:
             except (DefinitionsUnavailable, Malformed) as error:
                 self.last_error = str(error)
             if self.catalog.revision < revision:
-                await self._clock.sleep(0.05)
+                await self._clock.sleep(_AGAIN_S)
         return self.catalog

@@ -1,14 +1,15 @@
 """What is due to a destination, the request it is sent as, and what an answer means. Sans I/O."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 from pipeline import envelope, identity
+from pipeline.catalog import destination_asker
 from pipeline.definition import Destination
-from pipeline.envelope import CHANGED, Entry, Processed
+from pipeline.envelope import CHANGED, Entry, Pair, Processed
 from pipeline.http.port import Http, Response
 from pipeline.reference import compile_template
 from pipeline.scope import Scope, Scopes
@@ -45,35 +46,38 @@ class Verdict(StrEnum):
 
 
 class Selection:
-    """Which events a destination asks for, compiled."""
+    """Which events a destination gets, compiled."""
 
     def __init__(self, destination: Destination, now: Callable[[], datetime]) -> None:
         self.destination = destination
+        self._asker = destination_asker(destination.id)
         self._condition = compile_condition(destination.condition, now) if destination.condition else None
 
-    def _matches(self, entry: Entry) -> bool:
+    def _asked(self, pair: Pair) -> bool:
+        """Whether the destination asked for such events when they were folded."""
+        if pair.askers is not None:
+            return self._asker in pair.askers
         wanted = self.destination
-        return (
-            entry.view >= 0
-            and wanted.source in (None, entry.source)
-            and wanted.event_type in (None, entry.type)
-            and (not wanted.on_profile_change_only or bool(entry.flags & CHANGED))
-        )
+        return wanted.source in (None, pair.source) and wanted.event_type in (None, pair.type)
 
-    def wants(self, pairs: list[tuple[str, str]]) -> bool:
-        """Whether any (source, type) of an envelope can match."""
-        source, type = self.destination.source, self.destination.event_type
-        return any(source in (None, one) and type in (None, other) for one, other in pairs)
+    def wants(self, pairs: Sequence[Pair]) -> bool:
+        """Whether anything in an envelope can be due."""
+        return any(map(self._asked, pairs))
 
     def due(self, processed: Processed) -> list[tuple[Entry, Scope]]:
         """The events of an envelope that are to be delivered, in order."""
+        asked = {(pair.source, pair.type) for pair in processed.pairs if self._asked(pair)}
+        changes_only = self.destination.on_profile_change_only
         found = []
         scopes = Scopes(processed)
         for entry in processed.events:
-            if self._matches(entry):
-                scope = scopes.of(entry)
-                if self._condition is None or self._condition(scope):
-                    found.append((entry, scope))
+            if entry.view < 0 or (entry.source, entry.type) not in asked:
+                continue
+            if changes_only and not entry.flags & CHANGED:
+                continue
+            scope = scopes.of(entry)
+            if self._condition is None or self._condition(scope):
+                found.append((entry, scope))
         return found
 
 

@@ -1,6 +1,7 @@
 """The three envelope formats: one log message each, a small header and raw records.
 
-Every envelope carries its format number `v`. `decode_*` accepts `VERSION`; anything else raises `UnknownFormat`.
+Every envelope carries its format number `v`. `decode_*` accepts the topic's format and the one before it; anything else
+raises `UnknownFormat`.
 Numbers that are not integers are decoded as `Decimal`, so that sums of money stay exact, and encoded as JSON numbers.
 """
 
@@ -13,9 +14,12 @@ import msgspec
 from pipeline.errors import UnknownFormat
 from pipeline.log.port import BEGINNING, Position
 from pipeline.record import Origin, Record
+from pipeline.topics import COLLECTED, PROCESSED, RUNS
 
-#: Format of all three envelopes.
-VERSION = 1
+#: The format written to each topic. 2 of `collected`: `sender`; 2 of `processed`: `senders`, and who asks in `pairs`.
+COLLECTED_FORMAT = 2
+PROCESSED_FORMAT = 2
+RUNS_FORMAT = 1
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
@@ -30,6 +34,21 @@ decode_any = msgspec.json.Decoder(float_hook=Decimal).decode
 """Any JSON with exact numbers."""
 
 
+class Sender(msgspec.Struct, array_like=True, frozen=True):
+    """Which append of which API process: its numbers rise with every append to a partition, failed ones included."""
+
+    name: str
+    sequence: int
+
+
+class Heard(msgspec.Struct, array_like=True, frozen=True):
+    """The last record taken from an API process, and when that one had received it."""
+
+    sequence: int
+    place: int
+    received_ms: int
+
+
 class Collected(msgspec.Struct, omit_defaults=True, kw_only=True):
     """An envelope of topic `collected`."""
 
@@ -38,6 +57,7 @@ class Collected(msgspec.Struct, omit_defaults=True, kw_only=True):
     counts: list[int]
     #: Outbox slot of each record; empty when all come from the API.
     origins: list[Origin] = []
+    sender: Sender | None = None  #: of what comes from the API; format 1 has none
     records: list[msgspec.Raw]
 
 
@@ -47,6 +67,7 @@ class CollectedRecords(msgspec.Struct, kw_only=True):
     v: int = 0
     counts: list[int]
     origins: list[Origin] = []
+    sender: Sender | None = None
     records: list[Record]
 
 
@@ -56,6 +77,7 @@ class CollectedHeader(msgspec.Struct, kw_only=True):
     v: int = 0
     counts: list[int]
     origins: list[Origin] = []
+    sender: Sender | None = None
 
 
 class Through(msgspec.Struct, array_like=True, frozen=True):
@@ -95,6 +117,18 @@ INTERNAL = 1
 CHANGED = 2  #: its payload changed the profile
 TRANSIENT = 4  #: not to be stored
 DEPTH_SHIFT = 3
+
+
+class Pair(msgspec.Struct, array_like=True, frozen=True):
+    """A (source, type) among the events that have a view, and who asked for such events when they were folded.
+
+    `askers`: ids as `pipeline.catalog.destination_asker` and `rule_asker` make them; None in format 1: whoever matches by
+    the reader's own definitions.
+    """
+
+    source: str
+    type: str
+    askers: tuple[str, ...] | None = None
 
 
 class Stored(msgspec.Struct, array_like=True):
@@ -137,11 +171,12 @@ class Processed(msgspec.Struct, omit_defaults=True, kw_only=True):
     v: int = 0
     sequence: int
     through: Through
-    heard: dict[str, tuple[int, int]] = {}
+    heard: dict[str, tuple[int, int]] = {}  #: by sender of an outbox
+    senders: dict[str, Heard] = {}  #: by name of an API process
     totals: Totals
     time_ms: int
     revision: int = 0
-    pairs: list[tuple[str, str]] = []  #: each (source, type) among the events that have a view
+    pairs: list[Pair] = []
     stored: int = 0  #: client events among `events`: what it adds to `totals.stored`
     events: list[Entry] = []
     sessions: list[Stored] = []
@@ -158,12 +193,11 @@ class ProcessedHeader(msgspec.Struct, kw_only=True):
     v: int = 0
     sequence: int
     through: Through
-    heard: dict[str, tuple[int, int]] = {}
     totals: Totals
     time_ms: int
     revision: int = 0
     stored: int = 0
-    pairs: list[tuple[str, str]] = []
+    pairs: list[Pair] = []
     answers: list[Answer] = []
 
 
@@ -200,45 +234,57 @@ class _Version(msgspec.Struct):
 
 _decode_version = msgspec.json.Decoder(_Version).decode
 
+_FORMATS = {COLLECTED: COLLECTED_FORMAT, PROCESSED: PROCESSED_FORMAT, RUNS: RUNS_FORMAT}
 
-def _check(found: int, name: str) -> None:
-    if found != VERSION:
+
+def check_format(data: bytes, topic: str) -> None:
+    """Raises `UnknownFormat` unless this version reads envelopes of that topic in that format; looks at nothing else."""
+    _check(_decode_version(data).v, topic, _FORMATS[topic])
+
+
+def _check(found: int, topic: str, newest: int) -> None:
+    if not max(1, newest - 1) <= found <= newest:
+        known = f"{newest - 1} and {newest}" if newest > 1 else str(newest)
         raise UnknownFormat(
-            f"an envelope of topic {name} has format {found}, this Rayfold reads {VERSION}: "
-            "install the version that wrote it, or run `rayfold migrate`"
+            f"an envelope of topic {topic} has format {found}, this Rayfold reads {known}: "
+            "install the version that wrote it, and go from one version to the next"
         )
 
 
-def _reader(kind: type, name: str) -> Any:
+def _reader(kind: type, topic: str) -> Any:
     decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(kind, float_hook=Decimal)
+    newest = _FORMATS[topic]
 
     def decode(data: bytes) -> Any:
         try:
             value = decoder.decode(data)
         except msgspec.ValidationError:  # another format may have other fields
-            _check(_decode_version(data).v, name)
+            check_format(data, topic)
             raise
-        _check(value.v, name)
+        _check(value.v, topic, newest)
         return value
 
     return decode
 
 
-decode_collected = _reader(CollectedRecords, "collected")
-decode_collected_header = _reader(CollectedHeader, "collected")
-decode_processed = _reader(Processed, "processed")
-decode_processed_header = _reader(ProcessedHeader, "processed")
-decode_runs = _reader(Runs, "runs")
-decode_runs_header = _reader(RunsHeader, "runs")
+decode_collected = _reader(CollectedRecords, COLLECTED)
+decode_collected_header = _reader(CollectedHeader, COLLECTED)
+decode_processed = _reader(Processed, PROCESSED)
+decode_processed_header = _reader(ProcessedHeader, PROCESSED)
+decode_runs = _reader(Runs, RUNS)
+decode_runs_header = _reader(RunsHeader, RUNS)
 
 
-def collected(records: Sequence[bytes], counts: Sequence[int], origins: Sequence[Origin] = ()) -> bytes:
-    """One envelope of encoded records."""
+def collected(
+    records: Sequence[bytes], counts: Sequence[int], origins: Sequence[Origin] = (), sender: Sender | None = None
+) -> bytes:
+    """One envelope of encoded records: either `origins` or, from an API, `sender`."""
     return encode(
         Collected(
-            v=VERSION,
+            v=COLLECTED_FORMAT,
             counts=list(counts),
             origins=list(origins),
+            sender=sender,
             records=[msgspec.Raw(record) for record in records],
         )
     )

@@ -234,7 +234,6 @@ class Fold:
         """
         id = None if profile is None else str(profile["id"])
         documents = []
-        watched = False
         for event in events:
             document = event_document(event, payload, id)
             mapping = self._table.get(event.type)
@@ -246,18 +245,15 @@ class Fold:
                         errors = [*errors, full]
                 if errors:
                     document["errors"] = reported(errors)
-            watched = watched or catalog.watches(payload.source, event.type)
-            documents.append(document)
-        view = batch.view(profile, session) if watched else -1
+            documents.append((document, catalog.askers(payload.source, event.type)))
+        view = batch.view(profile, session) if any(askers for _, askers in documents) else -1
         if not payload.save_events:
             flags |= TRANSIENT
             batch.totals.not_stored += len(events)
             for event in events:
                 batch.receipt(event.id, _receipt(event, payload, "not_stored"))
-        for document in documents:
-            type = document["type"]
-            seen = view if watched and catalog.watches(payload.source, type) else -1
-            batch.event(document, type, payload.source, id, flags, seen)
+        for document, askers in documents:
+            batch.event(document, document["type"], payload.source, id, flags, view if askers else -1, askers)
 
     # ---- answers for ?wait=
 

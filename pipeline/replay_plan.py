@@ -17,17 +17,20 @@ _KINDS = ("events", "receipts", "sessions", "profiles", "runs")
 async def count(log: Log, replay: Replay, selection: Selection | None) -> dict[str, Any]:
     """Per partition and in all: envelopes, and the deliveries due by today's definition (with `selection`), or documents.
 
-    Its groups stand, so that what is counted stays. Every version of a document counts: the newest of them will be kept.
+    Every version of a document counts: the newest of them will be kept.
     """
     named = ("envelopes", "deliveries") if selection else ("envelopes", *_KINDS)
+    begins = {
+        topic: [await log.committed(topic, partition, replay.reader) for partition in range(log.partitions)]
+        for topic in replay.ends
+    }
     whole = Counter(dict.fromkeys(named, 0))
     parts = []
     for partition in range(log.partitions):
         counts = Counter(dict.fromkeys(named, 0))
         times: list[int] = []
         for topic, ends in replay.ends.items():
-            after = await log.committed(topic, partition, replay.reader)
-            async for message in between(log, topic, partition, after, ends[partition]):
+            async for message in between(log, topic, partition, begins[topic][partition], ends[partition]):
                 counts["envelopes"] += 1
                 times.append(message.published_ms)
                 counts.update(_in(topic, message, selection))

@@ -20,8 +20,8 @@ async def check_saved(log: Log, documents: Documents) -> None:
     for partition in range(log.partitions):
         at = await log.committed(PROCESSED, partition, STORE_GROUP)
         if at != BEGINNING:
-            (saved, *_) = await log.read(PROCESSED, partition, at, 1, inclusive=True)
-            await _check(documents, partition, envelope.decode_processed(saved.data))
+            for saved in await log.read(PROCESSED, partition, at, 1, inclusive=True):
+                await _check(documents, partition, envelope.decode_processed(saved.data))
 
 
 async def _check(documents: Documents, partition: int, processed: Processed) -> None:

@@ -1,13 +1,13 @@
 """Which workflows an event starts, and what a finished run becomes: a record, and an effect on the profile. Sans I/O."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline import identity
-from pipeline.catalog import Catalog
+from pipeline.catalog import Catalog, rule_asker
 from pipeline.definition import Rule
 from pipeline.document import SCHEMA
-from pipeline.envelope import DEPTH_SHIFT, INTERNAL, Entry
+from pipeline.envelope import DEPTH_SHIFT, INTERNAL, Entry, Pair, Processed
 from pipeline.record import Effect
 from pipeline.workflow.flow import Flow, Run, Tools, compile_workflow
 
@@ -24,25 +24,34 @@ class Plan:
             if workflow.enabled and any(rule.workflow == id for rule in self._rules)
         }
 
-    def due(self, entry: Entry) -> list[tuple[Rule, Flow]]:
-        """The workflows this event starts, in the order of their rules' ids; each workflow once."""
-        if entry.view < 0:
-            return []
+    def wants(self, pairs: Sequence[Pair]) -> bool:
+        """Whether anything in an envelope can start a workflow."""
+        return any(map(self._started, pairs))
+
+    def due(self, processed: Processed) -> list[tuple[Entry, Rule, Flow]]:
+        """The runs that an envelope's events start: in the order of its events, then of the rules' ids; each workflow once."""
+        started = {(pair.source, pair.type): self._started(pair) for pair in processed.pairs}
+        return [
+            (entry, rule, flow)
+            for entry in processed.events
+            if entry.view >= 0
+            for rule, flow in started.get((entry.source, entry.type), ())
+        ]
+
+    def _started(self, pair: Pair) -> list[tuple[Rule, Flow]]:
+        """What runs for such events: of the rules that asked for them when they were folded, those still in force."""
         found: dict[str, tuple[Rule, Flow]] = {}
         for rule in self._rules:
-            if rule.source in (None, entry.source) and rule.event_type in (None, entry.type):
-                flow = self._flows.get(rule.workflow)
-                if flow is not None:
-                    found.setdefault(rule.workflow, (rule, flow))
+            flow = self._flows.get(rule.workflow)
+            if flow is not None and _asked(rule, pair):
+                found.setdefault(rule.workflow, (rule, flow))
         return list(found.values())
 
-    def wants(self, pairs: list[tuple[str, str]]) -> bool:
-        """Whether any (source, type) of an envelope can start a workflow."""
-        return any(
-            rule.source in (None, source) and rule.event_type in (None, type)
-            for rule in self._rules
-            for source, type in pairs
-        )
+
+def _asked(rule: Rule, pair: Pair) -> bool:
+    if pair.askers is not None:
+        return rule_asker(rule.id) in pair.askers
+    return rule.source in (None, pair.source) and rule.event_type in (None, pair.type)
 
 
 def run_id(workflow: str, event: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from pipeline import envelope, identity
+from pipeline.envelope import Sender
 from pipeline.errors import LogUnavailable, Retry
 from pipeline.intake import Accepted
 from pipeline.log.port import Log
@@ -31,10 +32,12 @@ class _Pending(NamedTuple):
 
 
 class Coalescer:
-    """Appends accepted payloads to `collected`."""
+    """Appends accepted payloads to `collected`. `name`: of this process among all there ever were; copies are known by it."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, name: str) -> None:
         self._log = log
+        self._name = name
+        self._appends = [0] * log.partitions  #: begun, failed ones included
         self._pending: list[list[_Pending]] = [[] for _ in range(log.partitions)]
         self._senders: list[asyncio.Task[None] | None] = [None] * log.partitions
         self._pending_bytes = 0
@@ -67,8 +70,11 @@ class Coalescer:
             taken = _take(queue)
             failure: Exception | None = None
             try:
-                data = envelope.collected([one.record for one in taken], [one.events for one in taken])
-                await self._log.append(COLLECTED, partition, data, sum(one.events for one in taken))
+                self._appends[partition] += 1
+                sender = Sender(self._name, self._appends[partition])
+                counts = [one.events for one in taken]
+                data = envelope.collected([one.record for one in taken], counts, sender=sender)
+                await self._log.append(COLLECTED, partition, data, sum(counts))
             except Retry as error:
                 failure = error
             except Exception as error:  # noqa: BLE001  (unforeseen: those who wait are told, those who come later are served)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from pipeline import envelope
 from pipeline.clock import Clock
 from pipeline.envelope import Answer, ProcessedHeader
-from pipeline.errors import Retry
+from pipeline.errors import Retry, Stop
 from pipeline.log.port import BEGINNING, Log, Position
 from pipeline.topics import PROCESSED, STORE_GROUP
 
@@ -66,7 +66,7 @@ class Outcomes:
                 for partition in range(self._log.partitions):
                     positions[partition] = await self._read(partition, positions[partition])
                 await self._log.wait(PROCESSED, _LOOK_S)
-        except Retry as error:  # the payloads are safe all the same: those who wait are answered 202
+        except (Retry, Stop) as error:  # the payloads are safe all the same: those who wait are answered 202
             _log.warning("outcomes cannot be followed: %s", error)
             for future in self._waiters.values():
                 future.cancel()

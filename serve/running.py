@@ -1,6 +1,7 @@
 """How the installation is doing: status, account and metrics, from durable facts and heartbeats."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from pipeline.account import Askers
 from pipeline.account_terms import Account
 from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.delivery import Selection
-from pipeline.errors import LogUnavailable
+from pipeline.errors import LogUnavailable, NotFound
 from pipeline.ports import Ports
 from pipeline.secrets import unresolved
 from pipeline.workflow.flow import Tools
@@ -85,9 +86,10 @@ class Running:
         try:
             for group in await self._ports.log.groups(stage.topic):
                 if topics.belongs(group, stage.groups):
-                    backlog = await self._ports.log.backlog(stage.topic, group)
-                    records += backlog.records
-                    seconds = max(seconds, backlog.seconds)
+                    with suppress(NotFound):  # dropped since
+                        backlog = await self._ports.log.backlog(stage.topic, group)
+                        records += backlog.records
+                        seconds = max(seconds, backlog.seconds)
         except LogUnavailable as error:
             return {"backlog": None, "lag_seconds": None, "last_error": str(error)}
         return {"backlog": records, "lag_seconds": round(seconds, 3)}
@@ -127,6 +129,7 @@ def _summed(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "partitions": sorted({partition for row in rows for partition in row["partitions"]}),
         **{name: sum(row[name] for row in rows) for name in ("received", "handled", "failed", "dead")},
         "paused": {id: why for row in rows for id, why in row.get("paused", {}).items()},
+        "standing": next((row["standing"] for row in rows if row.get("standing")), ""),
         "last_error": newest["last_error"] if newest else "",
         "last_error_time": instant.to_text(newest["last_error_ms"]) if newest else None,
         "workers": [{**_worker(row), "partitions": row["partitions"]} for row in rows],

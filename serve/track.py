@@ -44,7 +44,7 @@ class Track:
         self._clock = clock
         self._new_id = new_id
         self._limits = limits
-        self._coalescer = Coalescer(log)
+        self._coalescer = Coalescer(log, new_id())
         self._outcomes = Outcomes(log, clock)
 
     async def __call__(self, request: Request) -> Response:

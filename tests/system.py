@@ -27,9 +27,9 @@ RETENTION_MS = 7 * 24 * 3600 * 1000
 _KEY = Fernet.generate_key().decode()
 
 
-async def open_ports(folder: Path) -> Ports:
+async def open_ports(folder: Path, key: str = _KEY) -> Ports:
     """Embedded ports over a folder, as an installation opens them; several processes may open the same one."""
-    settings = Settings(data=folder, secret_key=_KEY)
+    settings = Settings(data=folder, secret_key=key)
     await wiring.migrate(settings)
     await wiring.arrange(settings, alone=False)
     return await wiring.open_ports(settings)
@@ -43,6 +43,7 @@ class System:
     ) -> None:
         self.ports = ports
         self._watch = watch
+        self.expected_standing: set[str] = set()  #: stages that are to stand still in the end
         self.public = public
         self.private = private
 
@@ -88,9 +89,10 @@ async def running(
     stages: Sequence[str] = STAGES,
     worker: str = "w",
     change: Callable[[Ports], Ports] = lambda ports: ports,
+    key: str = _KEY,
 ) -> AsyncIterator[System]:
     """A system over a folder; ends cleanly. `change` puts something between the stages and a port."""
-    ports = change(await open_ports(folder))
+    ports = change(await open_ports(folder, key))
     watch = DefinitionsWatch(ports.definitions, ports.clock)
     await watch.refresh()
     built = [build(stage, ports, watch, worker, RETENTION_MS) for stage in stages]
@@ -113,9 +115,11 @@ async def running(
         headers={"authorization": f"Bearer {TOKEN}"},
         timeout=60,
     )
+    system = System(ports, watch, public, private)
     try:
-        yield System(ports, watch, public, private)
+        yield system
         host.check()
+        assert host.standing.keys() == system.expected_standing, host.standing
     finally:
         await public.aclose()
         await private.aclose()

@@ -102,6 +102,8 @@ def _stage(name: str, row: dict[str, Any], status: dict[str, Any]) -> Finding:
         return Finding(name, False, "nobody knows what waits", f"the log does not answer: {row.get('last_error')}")
     if not row["alive"]:
         return Finding(name, False, "no worker is alive", "look into the folder's ray.log and `rayfold status`")
+    if row.get("standing"):
+        return Finding(name, False, f"stands still: {row['standing']}", "mend that, then start Rayfold again")
     lag = float(row.get("lag_seconds") or 0)
     if lag > _MUCH_LAG_S:
         error = row.get("last_error") or "no error was reported"

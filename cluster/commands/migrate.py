@@ -13,5 +13,10 @@ from cluster.options import installation, settings_of
 def migrate(**given: object) -> None:
     """Create or upgrade topics, groups and tables; safe to repeat."""
     settings, _ = folder.prepare(settings_of(**given))
-    asyncio.run(wiring.migrate(settings))
+    before = asyncio.run(wiring.migrate(settings))
+    if before is not None:
+        click.echo(
+            f"format {before} became {folder.FORMAT}: what is stored stays and is read on; "
+            "an older Rayfold refuses this folder from now on"
+        )
     click.echo(f"{settings.data} is up to date")

@@ -53,6 +53,10 @@ class Definitions(Protocol):
         """Live rows of a kind."""
         ...
 
+    async def revision(self) -> int:
+        """Of the newest change that was answered before this was asked; cheap enough to be asked for every batch."""
+        ...
+
     async def changed(self, since: int) -> Changes:
         """Every row with a revision above `since`."""
         ...

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Table, delete, func, select, text, update
@@ -14,6 +15,7 @@ from pipeline.errors import DefinitionsUnavailable, Misconfigured, NotFound, Unk
 from pipeline.stores.definitions import Changes, Definition, Heartbeat
 from pipeline.stores.definitions_tables import REVISION, Tables
 from pipeline.stores.engine import open_engine, unopened
+from pipeline.stores.sqlite_revision import SqliteRevision
 from pipeline.undisturbed import Undisturbed
 
 #: Format of definition bodies.
@@ -32,6 +34,7 @@ class SqlDefinitions:
         self._clock = clock
         self._one_at_a_time = asyncio.Lock()
         self._undisturbed = Undisturbed()  # a transaction left open would lock everybody out
+        self._revision: SqliteRevision | None = None
 
     @classmethod
     async def open(cls, url: str, clock: Clock, prefix: str = "") -> "SqlDefinitions":
@@ -39,6 +42,9 @@ class SqlDefinitions:
         opened = cls(open_engine(url), Tables(prefix), clock)
         try:
             await opened._check()
+            if opened._engine.dialect.name == "sqlite":
+                path = Path(opened._engine.url.database or "")
+                opened._revision = SqliteRevision(path, opened._tables.counter.name, _COUNTER)
         except BaseException:
             await opened.close()
             raise
@@ -107,6 +113,13 @@ class SqlDefinitions:
         rows = await self._read(select(func.count()).select_from(table).where(*wanted))
         return int(rows[0][0])
 
+    async def revision(self) -> int:
+        if self._revision is not None:
+            return self._revision.read()
+        counter = self._tables.counter
+        rows = await self._read(select(counter.c.n).where(counter.c.name == _COUNTER))
+        return int(rows[0][0])
+
     async def changed(self, since: int) -> Changes:
         table = self._tables.definition
         rows = await self._read(_columns(table).where(table.c.revision > since).order_by(table.c.revision))
@@ -141,6 +154,8 @@ class SqlDefinitions:
 
     async def close(self) -> None:
         await self._undisturbed.wait()
+        if self._revision is not None:
+            self._revision.close()
         await self._engine.dispose()
 
 

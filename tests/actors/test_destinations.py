@@ -40,7 +40,7 @@ class Target:
 async def target() -> AsyncIterator[Target]:
     found = Target()
     app = web.Application()
-    app.router.add_post("/", found.take)
+    app.router.add_post("/{any:.*}", found.take)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

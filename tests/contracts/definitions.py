@@ -45,6 +45,21 @@ class DefinitionsContract:
             await definitions.delete("rules", "never")
         assert await definitions.put("rules", "r", b"{}") == first + 1
 
+    async def test_the_revision_is_that_of_the_newest_change_of_anybody(
+        self, open_definitions: OpenDefinitions
+    ) -> None:
+        one, other = await open_definitions(), await open_definitions()
+        assert (await one.revision(), (await one.changed(0)).revision) == (0, 0)
+        for _ in range(3):
+            changed = await other.put("rules", "r", b"{}")
+            assert await one.revision() == await other.revision() == changed
+        gone = await one.delete("rules", "r")
+        assert await other.revision() == gone == (await other.changed(0)).revision
+        with pytest.raises(NotFound):
+            await one.delete("rules", "never")
+        await one.beat(Heartbeat("w", "s", 1, b"{}"))
+        assert await other.revision() == gone
+
     async def test_lists_are_by_id_and_page(self, open_definitions: OpenDefinitions) -> None:
         definitions = await open_definitions()
         for id in ("b", "a", "B", "c"):

@@ -1,6 +1,7 @@
 """What every log adapter must do.
 
-An adapter's test class inherits `LogContract` and provides the fixtures `open_log` and `open_log_elsewhere`.
+An adapter's test class inherits `LogContract` and `LogAcrossProcesses`, and provides the fixtures `open_log` and
+`open_log_elsewhere`.
 """
 
 import asyncio
@@ -334,28 +335,6 @@ class LogContract:
         await b.close()
         await a.close()
 
-    @pytest.mark.parametrize("who", ["member", "nobody"])
-    async def test_an_append_of_another_process_is_learned_of_within_milliseconds(
-        self, open_log: OpenLog, open_log_elsewhere: OpenLogElsewhere, who: str
-    ) -> None:
-        log = await open_log()
-        member = await joined(log, "collected", "g", "w")
-        await held(member, {0, 1, 2, 3})
-        took_s = []
-        with child(open_log_elsewhere + _APPENDER) as appender:
-            assert await appender.said() == "ready"
-            await (member.wait(0.1) if who == "member" else log.wait("collected", 0.1))
-            for _ in range(20):
-                waiting = asyncio.create_task(member.wait(1.0) if who == "member" else log.wait("collected", 1.0))
-                await asyncio.sleep(0)
-                appender.tell("append")
-                await waiting
-                learned_ns = time.monotonic_ns()
-                took_s.append((learned_ns - int(await appender.said())) / 1e9)
-                assert len(await member.read(0, _ANY)) == 1
-        assert statistics.median(took_s) < _LEARNS_S, took_s
-        await member.close()
-
     async def test_waiting_burns_no_core(self, open_log: OpenLog) -> None:
         log = await open_log()
         member = await joined(log, "collected", "g", "w")
@@ -452,3 +431,29 @@ class LogContract:
         await held(again, {0, 1, 2, 3})
         assert [message.data for message in await again.read(0, _ANY)] == [b"new"]
         await again.close()
+
+
+class LogAcrossProcesses:
+    """For a log that several processes of one machine or more open."""
+
+    @pytest.mark.parametrize("who", ["member", "nobody"])
+    async def test_an_append_of_another_process_is_learned_of_within_milliseconds(
+        self, open_log: OpenLog, open_log_elsewhere: OpenLogElsewhere, who: str
+    ) -> None:
+        log = await open_log()
+        member = await joined(log, "collected", "g", "w")
+        await held(member, {0, 1, 2, 3})
+        took_s = []
+        with child(open_log_elsewhere + _APPENDER) as appender:
+            assert await appender.said() == "ready"
+            await (member.wait(0.1) if who == "member" else log.wait("collected", 0.1))
+            for _ in range(20):
+                waiting = asyncio.create_task(member.wait(1.0) if who == "member" else log.wait("collected", 1.0))
+                await asyncio.sleep(0)
+                appender.tell("append")
+                await waiting
+                learned_ns = time.monotonic_ns()
+                took_s.append((learned_ns - int(await appender.said())) / 1e9)
+                assert len(await member.read(0, _ANY)) == 1
+        assert statistics.median(took_s) < _LEARNS_S, took_s
+        await member.close()

@@ -19,7 +19,7 @@ from pipeline.log.port import BEGINNING
 from pipeline.log.sqlite import TOPICS, SqliteLog
 from tests.contracts.child import child
 from tests.contracts.joined import joined
-from tests.contracts.log import LogContract, OpenLog, OpenLogElsewhere, held, later_ms
+from tests.contracts.log import LogAcrossProcesses, LogContract, OpenLog, OpenLogElsewhere, held, later_ms
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ async def open_log():
 """
 
 
-class TestSqliteLog(LogContract):
+class TestSqliteLog(LogContract, LogAcrossProcesses):
     """Runs the contract."""
 
 

@@ -14,7 +14,7 @@ from pipeline import definition, envelope
 from pipeline.definition import Destination
 from pipeline.delivery import Outlet, Request, Selection, Verdict, delivery_id, judge, retry_after_s
 from pipeline.document import decode_document
-from pipeline.envelope import CHANGED, Entry, Processed, Through, Totals, View
+from pipeline.envelope import CHANGED, Entry, Pair, Processed, Through, Totals, View
 from pipeline.errors import Malformed
 from pipeline.http.port import Response
 from pipeline.letter import Letter, new_letter
@@ -46,7 +46,14 @@ def processed(*entries: Entry) -> Processed:
     profile = {"id": "p", "data": {"contact": {"email": {"main": "a@b.c"}}}, "stats": {"visits": 2}}
     view = View(raw(profile), msgspec.Raw(b"null"))
     return Processed(
-        v=1, sequence=1, through=Through(), totals=Totals(), time_ms=NOW_MS, events=list(entries), views=[view]
+        v=2,
+        sequence=1,
+        through=Through(),
+        totals=Totals(),
+        time_ms=NOW_MS,
+        events=list(entries),
+        views=[view],
+        pairs=[Pair(*pair) for pair in sorted({(entry.source, entry.type) for entry in entries if entry.view >= 0})],
     )
 
 
@@ -91,8 +98,26 @@ def test_an_envelope_is_never_passed_over_when_something_in_it_is_due(
     source: str | None, type: str | None, pairs: list[tuple[str, str]]
 ) -> None:
     selection = Selection(destination(source=source, event_type=type), now)
-    due = selection.due(processed(*(entry(source=one, type=other) for one, other in pairs)))
-    assert selection.wants(pairs) is bool(due)
+    events = processed(*(entry(source=one, type=other) for one, other in pairs))
+    assert selection.wants(events.pairs) is bool(selection.due(events))
+
+
+def test_only_what_the_destination_asked_for_when_it_was_folded_is_due() -> None:
+    events = processed(entry("a"), entry("b", type="page-view"), entry("c", source="web", flags=CHANGED))
+    crm, mail = "destination:crm", "destination:mail"
+    asked = [Pair("shop", "page-view", (mail,)), Pair("shop", "sign-up", (mail, crm)), Pair("web", "sign-up", (crm,))]
+    events = msgspec.structs.replace(events, pairs=asked)
+
+    def due(**more: Any) -> list[str]:
+        return [one.id for one, _ in Selection(destination(**more), now).due(events)]
+
+    assert due() == ["a", "c"]
+    assert due(event_type="page-view", source="app") == ["a", "c"]  # what it asks for today is of tomorrow's events
+    assert due(on_profile_change_only=True) == ["c"]
+    assert due(condition='event@id = "a"') == ["a"]
+    assert due(id="mail") == ["a", "b"]
+    assert due(id="new") == []
+    assert not Selection(destination(id="new"), now).wants(asked)
 
 
 def test_without_a_mapping_the_event_and_the_profile_are_sent() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pipeline import envelope, identity
 from pipeline.catalog import Catalog
 from pipeline.definition import Rule
+from pipeline.envelope import Pair
 from pipeline.errors import Reject
 from pipeline.identity import Kind, mint
 from pipeline.record import Effect
@@ -97,13 +98,14 @@ def test_causes_do_not_chain_for_ever() -> None:
 
 def test_watched_events_carry_the_profile_as_it_stood_after_their_payload() -> None:
     rule = Rule(id="r", event_type="increase-interest", workflow="w")
-    world = World(Catalog(rules={"r": rule}, watched=frozenset(((None, "increase-interest"),))))
+    asking = {(None, "increase-interest"): ("rule:r",), ("s", None): ("destination:d",), (None, "other"): ("rule:o",)}
+    world = World(Catalog(rules={"r": rule}, asking=asking))
     both = payload(1, profile="X")
     both.events.append(payload(2).events[0])
     processed = world.apply(identity.partition("X", PARTITIONS), both, True)
     assert [entry.view for entry in processed.events] == [0, 0]
     assert envelope.decode_object(processed.views[0].profile)["interests"]["n"] == 2
-    assert processed.pairs == [("s", "increase-interest")]
+    assert processed.pairs == [Pair("s", "increase-interest", ("rule:r", "destination:d"))]
 
 
 def test_a_profile_that_has_grown_too_large_takes_up_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +129,7 @@ def test_a_profile_that_has_grown_too_large_takes_up_nothing_more(monkeypatch: p
 @pytest.mark.parametrize("seed", range(3))
 def test_nothing_the_intake_takes_can_stop_a_partition(seed: int) -> None:
     dice = random.Random(seed)
-    world = World(Catalog(watched=frozenset(((None, None),))))
+    world = World(Catalog(asking={(None, None): ("destination:d",)}))
     accepted, new_id = 0, new_ids()
     for _ in range(300):
         given = replaced(GOOD, dice)

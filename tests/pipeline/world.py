@@ -59,7 +59,7 @@ class World:
                 hot.loaded(id, version, envelope.decode_object(envelope.encode(body)) if body else None, 100)
             fold.asked(missing.events, frozenset(missing.events & self.events.keys()))
         self._sequence += 1
-        batch = Batch(self._sequence, Through(), {}, self._totals[partition])
+        batch = Batch(self._sequence, Through(), {}, {}, self._totals[partition])
         fold.apply(record, api, self._catalog, batch)
         batch.done(Position(0, self._sequence), 0)
         processed = batch.finish(hot, NOW, 1)

@@ -1,0 +1,53 @@
+"""Groups without their destination or replay: a change that was cut off half-way leaves one, and nobody reads for it."""
+
+import logging
+
+from pipeline.clock import Clock
+from pipeline.definitions_watch import DefinitionsWatch
+from pipeline.errors import DefinitionsUnavailable, Malformed
+from pipeline.log.port import Log
+from pipeline.topics import DESTINATION_GROUPS, PROCESSED, REPLAY_GROUPS, RUNS, destination_group
+
+_log = logging.getLogger(__name__)
+
+#: How often they are looked for, and for how long one is left alone: what is just being put has its group first.
+_LOOK_S = 10.0
+_LEAVE_S = 60.0
+
+
+class Orphans:
+    """`look` whenever there is time; it would hold the log back for ever otherwise."""
+
+    def __init__(self, log: Log, watch: DefinitionsWatch, clock: Clock) -> None:
+        self._log = log
+        self._watch = watch
+        self._clock = clock
+        self._looked = clock.monotonic()
+        self._since: dict[str, float] = {}  #: group → when it was first seen without what it is for
+
+    async def look(self) -> None:
+        """Drop the groups that have been without an enabled destination, or without their replay, for a minute."""
+        now = self._clock.monotonic()
+        if now - self._looked < _LOOK_S:
+            return
+        self._looked = now
+        groups = await self._log.groups(PROCESSED)
+        found = {group for group in groups if group.startswith((DESTINATION_GROUPS, REPLAY_GROUPS))}
+        orphans = found - self._wanted()
+        self._since = {group: self._since.get(group, now) for group in orphans}
+        old = {group for group, since in self._since.items() if now - since >= _LEAVE_S}
+        if not old:
+            return
+        try:
+            await self._watch.refresh()
+        except (DefinitionsUnavailable, Malformed):
+            return  # what is wanted now is not known
+        for group in old - self._wanted():
+            _log.warning("group %s is dropped: there is no such enabled destination or replay", group)
+            for topic in (RUNS, PROCESSED):
+                await self._log.drop_group(topic, group)
+
+    def _wanted(self) -> set[str]:
+        catalog = self._watch.catalog
+        destinations = {destination_group(id) for id in catalog.live_destinations()}
+        return destinations | {replay.reader for replay in catalog.replays.values()}

@@ -1,0 +1,288 @@
+"""The reference model: what must be true of an installation that has come to rest, whatever happened to it."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from pipeline import envelope
+from pipeline.account_terms import Account
+from pipeline.envelope import INTERNAL, TRANSIENT, Entry, Processed, Runs
+from pipeline.topics import COLLECTED, PROCESSED, RUNS
+from tests.simulation.client import Sent
+from tests.simulation.due import History
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+
+class Folded(NamedTuple):
+    """One event as `processed` holds it."""
+
+    partition: int
+    place: int  #: in its partition
+    revision: int
+    entry: Entry
+    body: Mapping[str, Any]
+
+
+def envelopes(world: "World", topic: str, decode: Any) -> Iterator[tuple[int, Any]]:
+    """(partition, envelope) of everything ever appended, each sequence once."""
+    for partition in range(world.partitions):
+        sequence = 0
+        for message in world.broker.history(topic, partition):
+            value = decode(message.data)
+            if value.sequence > sequence:
+                sequence = value.sequence
+                yield partition, value
+            elif value.sequence < sequence:
+                world.wrong.append(f"{topic} {partition}: sequence {value.sequence} after {sequence}")
+
+
+class Judge:
+    """Compares what the log and the stores hold with what the clients know."""
+
+    def __init__(self, world: "World", account: Account | None) -> None:
+        self.world = world
+        self.account = account
+        self.wrong = world.wrong
+        self.processed: list[tuple[int, Processed]] = list(envelopes(world, PROCESSED, envelope.decode_processed))
+        self.runs: list[tuple[int, Runs]] = list(envelopes(world, RUNS, envelope.decode_runs))
+        self.folded: list[Folded] = []
+        for place, (partition, one) in enumerate(self.processed):
+            for entry in one.events:
+                body = envelope.decode_object(entry.body)
+                self.folded.append(Folded(partition, place, one.revision, entry, body))
+        self.by_mark: dict[str, list[Folded]] = defaultdict(list)
+        for one in self.folded:
+            if not one.entry.flags & INTERNAL:
+                self.by_mark[one.body["properties"]["mark"]].append(one)
+        self.profiles = {id: envelope.decode_object(kept.body) for id, kept in world.shards.kinds["profile"].items()}
+        self.history = History(world.rows.history)
+        self.sent: dict[str, Sent] = {
+            mark: sent for client in world.clients for sent in client.sent for mark in sent.marks
+        }
+
+    def check(self, name: str, holds: bool, detail: object = "") -> None:
+        if not holds:
+            self.wrong.append(f"{name} {detail}".strip())
+
+    def survivor(self, id: str) -> str | None:
+        """Whom an id stands for, None when it leads nowhere."""
+        end = self.end(id)
+        return end if end in self.profiles else None
+
+    def end(self, id: str) -> str:
+        """Where its aliases lead, there being a profile or not."""
+        for _ in range(100):
+            body = self.profiles.get(id)
+            if body is None or "merged_into" not in body:
+                return id
+            id = body["merged_into"]
+        self.check("aliases lead in a circle", False, id)
+        return id
+
+    # ---- the invariants
+
+    def events(self) -> None:
+        """Answered 200: there once. Anything: there at most once. Processed: stored."""
+        for mark, sent in self.sent.items():
+            found = len(self.by_mark.get(mark, ()))
+            self.check("counted more than once:", found <= 1, mark)
+            self.check("answered 200 and lost:", found == 1 or not sent.answered, mark)
+        stored, receipts = self.world.shards.kinds["event"], self.world.shards.kinds["receipt"]
+        ids = Counter(one.entry.id for one in self.folded)
+        for one in self.folded:
+            transient = bool(one.entry.flags & TRANSIENT)
+            self.check("an id twice:", ids[one.entry.id] == 1, one.entry.id)
+            self.check("processed but not stored:", one.entry.id in (receipts if transient else stored), one.entry.id)
+            if not one.entry.flags & INTERNAL:
+                sent = self.sent[one.body["properties"]["mark"]]
+                self.check("kept though it was not to be:", transient is not sent.stored, one.entry.id)
+        totals = self.world.shards.kinds
+        self.check("events nobody sent", len(totals["event"]) + len(totals["receipt"]) == len(self.folded))
+        self.check("rejected", self.account is None or self.account.rejected == 0)
+
+    def accepted(self) -> None:
+        """Each append of an API process counts once, its copies and what it was told of as failed too late do not."""
+        accepted = 0
+        for partition in range(self.world.partitions):
+            newest: dict[str, int] = {}
+            for message in self.world.broker.history(COLLECTED, partition):
+                header = envelope.decode_collected_header(message.data)
+                sender = header.sender
+                if header.origins or (sender is not None and sender.sequence <= newest.get(sender.name, 0)):
+                    continue
+                if sender is not None:
+                    newest[sender.name] = sender.sequence
+                accepted += sum(header.counts)
+        if self.account is not None:
+            self.check("accepted", self.account.accepted == accepted, f"{self.account.accepted}, {accepted} came in")
+
+    def documents(self) -> None:
+        """Each profile and session has one writer, counts its own changes, and is stored as it was written last."""
+        for kind in ("profile", "session"):
+            newest: dict[str, Any] = {}
+            for _, one in self.processed:
+                for stored in one.profiles if kind == "profile" else one.sessions:
+                    before = newest.get(stored.id)
+                    self.check(f"{kind} versions", stored.version == (before.version if before else 0) + 1, stored.id)
+                    newest[stored.id] = stored
+            kept = self.world.shards.kinds[kind]  # type: ignore[index]
+            self.check(f"{kind} documents", kept.keys() == newest.keys())
+            for id, stored in newest.items():
+                if id in kept:
+                    self.check(f"{kind} not as written last:", kept[id].body == bytes(stored.body), id)
+
+    def counters(self) -> None:
+        """What each profile counts is what was folded into it, once."""
+        interests: Counter[str] = Counter()
+        effects: dict[str, Counter[str]] = defaultdict(Counter)
+        for one in self.folded:
+            if one.entry.profile is None:
+                continue
+            if one.entry.flags & INTERNAL:
+                if one.entry.type == "profile-changed":
+                    effects[str(self.survivor(one.entry.profile))][one.body["properties"]["workflow"]] += 1
+                continue
+            sent = self.sent[one.body["properties"]["mark"]]
+            if sent.option("saveProfile"):
+                who = self.survivor(one.entry.profile)
+                self.check("an event's profile leads nowhere:", who is not None, one.entry.id)
+                if one.entry.type == "increase-interest":
+                    interests[str(who)] += 1
+        visits = Counter(
+            msgspec.json.decode(kept.body)["profile"]["id"] for kept in self.world.shards.kinds["session"].values()
+        )
+        unsaved = {
+            one.entry.profile for one in self.folded if not one.entry.flags & INTERNAL
+            and not self.sent[one.body["properties"]["mark"]].option("saveProfile")
+        }  # fmt: skip
+        for id, body in self.profiles.items():
+            if "merged_into" in body:
+                lives = self.survivor(id) is not None or self.end(id) in unsaved  # nobody wanted it kept
+                self.check("an alias leads nowhere:", lives, id)
+                continue
+            self.check(
+                "interest", body["interests"].get("n", 0) == interests[id], f"{id} {body['interests']} {interests[id]}"
+            )
+            for workflow in ("w1", "w2"):
+                found, expected = body["stats"].get(workflow, 0), effects[id][workflow]
+                self.check("effects counted", found == expected, f"{workflow} {id} {found} {expected}")
+            if id not in unsaved:
+                self.check(
+                    "visits", body["stats"]["visits"] == visits[id], f"{id} {body['stats']['visits']} {visits[id]}"
+                )
+
+    def ids(self) -> None:
+        """The profile id that was answered is, or leads to, the one whose event it became."""
+        for mark, sent in self.sent.items():
+            if sent.answered and sent.profile is not None:
+                (one, *_) = self.by_mark.get(mark, [None])
+                if one is not None and one.entry.profile is not None and sent.option("saveProfile"):
+                    who = self.survivor(sent.profile)
+                    self.check("an answered id leads nowhere:", who is not None, sent.profile)
+                    self.check("an answered id leads elsewhere:", who == self.survivor(one.entry.profile), mark)
+
+    def order(self) -> None:
+        """What one client sent by one key, one after the other, is folded in that order."""
+        chains: dict[tuple[int, str, int], list[tuple[int, int]]] = defaultdict(list)
+        for mark, sent in self.sent.items():
+            if sent.answered and not sent.given_up and mark == sent.marks[0] and mark in self.by_mark:
+                one = self.by_mark[mark][0]
+                chains[sent.client, sent.key, one.partition].append((sent.number, one.place))
+        for key, chain in chains.items():
+            places = [place for _, place in sorted(chain)]
+            self.check("out of order:", places == sorted(places), key)
+
+    def effects(self) -> None:
+        """Each run has one record and its effect is applied once."""
+        runs = Counter(stored.id for _, one in self.runs for stored in one.runs)
+        internal = Counter(one.entry.id for one in self.folded if one.entry.flags & INTERNAL)
+        for id, times in runs.items():
+            self.check("ran twice:", times == 1, id)
+            self.check("run not recorded:", id in self.world.shards.kinds["run"], id)
+        wanted = Counter(envelope.decode_any(bytes(item.record))["id"] for _, one in self.runs for item in one.out)
+        self.check("effects too many", not internal - wanted, internal - wanted)
+        refused = wanted - internal  # of a profile that was not to be saved
+        self.check("effects refused", self.account is None or refused.total() == self.account.refused_effects)
+        causes = {one.body["properties"]["mark"] for one in self.folded if one.entry.id in self._causes(refused)}
+        self.check("effects missing", not any(self.sent[mark].option("saveProfile") for mark in causes), refused)
+        self.check("runs that nobody made", self.world.shards.kinds["run"].keys() == runs.keys())
+
+    def deliveries(self) -> None:
+        """What a destination asked for when it was folded arrives or becomes a dead letter; nothing else arrives."""
+        letters = {
+            (body["destination"], body["event"])
+            for kept in self.world.shards.kinds["dead"].values()
+            for body in [msgspec.json.decode(kept.body)]
+        }
+        arrived: dict[str, dict[str, int]] = {}
+        for host, received in self.world.receivers.received.items():
+            taken = [one.event for one in received if one.taken]
+            arrived[host] = {event: place for place, event in reversed(list(enumerate(taken)))}
+        asked_for: dict[str, set[str]] = defaultdict(set)
+        chains: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for one in self._client_events():
+            for asked in self.history.asked("destinations", one.entry.type, one.revision):
+                asked_for[asked.id].add(one.entry.id)
+                place = arrived.get(asked.id, {}).get(one.entry.id)
+                refused = (asked.id, one.entry.id) in letters  # and may have been taken after all, in a repeated batch
+                if place is not None and not refused:
+                    chains[asked.id, one.entry.profile or one.entry.id].append(place)
+                elif asked.lasting and place is None and not refused:
+                    self.check("not delivered:", False, f"{asked.id} {one.entry.id} {one.revision}")
+        for host, received in self.world.receivers.received.items():
+            uninvited = {one.event for one in received} - asked_for[host]
+            self.check("delivered though not due:", not uninvited, f"{host} {uninvited}")
+        for key, places in chains.items():
+            self.check("delivered out of order:", places == sorted(places), key)
+
+    def due_runs(self) -> None:
+        """What a rule asked for when it was folded ran; nothing else."""
+        ran = {
+            (body["workflow"], body["event"])
+            for _, one in self.runs
+            for stored in one.runs
+            for body in [msgspec.json.decode(bytes(stored.body))]
+        }
+        asked_for: set[tuple[str, str]] = set()
+        for one in self._client_events():
+            for asked in self.history.asked("rules", one.entry.type, one.revision):
+                run = (asked.body["workflow"], one.entry.id)
+                asked_for.add(run)
+                if asked.lasting and self.history.lasting("workflows", run[0], one.revision):
+                    self.check("did not run:", run in ran, run)
+        self.check("ran though not due:", ran <= asked_for, ran - asked_for)
+
+    def revisions(self) -> None:
+        """What was sent after a change was answered is folded by it, or by a newer one."""
+        for one in self._client_events():
+            sent = self.sent[one.body["properties"]["mark"]]
+            self.check("folded by old definitions:", sent.revision <= one.revision, f"{sent.revision} > {one.revision}")
+
+    def _client_events(self) -> Iterator[Folded]:
+        return (one for one in self.folded if not one.entry.flags & INTERNAL)
+
+    def _causes(self, runs: Mapping[str, int]) -> set[str]:
+        records = [msgspec.json.decode(kept.body) for id, kept in self.world.shards.kinds["run"].items() if id in runs]
+        return {record["event"] for record in records}
+
+
+def judge(world: "World", account: Account | None) -> None:
+    """Write what is not as it should be into ``world.wrong``."""
+    one = Judge(world, account)
+    for invariant in (
+        one.events,
+        one.accepted,
+        one.documents,
+        one.counters,
+        one.ids,
+        one.order,
+        one.effects,
+        one.deliveries,
+        one.due_runs,
+        one.revisions,
+    ):
+        invariant()
