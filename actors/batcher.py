@@ -1,23 +1,23 @@
 """The batcher: saves what `processed` holds into the document store, in batches, and commits after success."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
-from typing import TypeVar
+import asyncio
+from collections.abc import Sequence
 
+from actors import saver
 from actors.counters import Counters
 from actors.heed import Heed
-from actors.persist import persist
+from actors.restorer import Restorer
+from actors.saver import Saver
 from pipeline import envelope
 from pipeline.clock import Clock
-from pipeline.envelope import TRANSIENT, Processed
+from pipeline.definitions_watch import DefinitionsWatch
+from pipeline.envelope import Processed
 from pipeline.log.port import Log, Message, Position
-from pipeline.stores.documents import Document, Documents, Kind, Saved
+from pipeline.stores.documents import Documents
+from pipeline.to_save import Gathered, gather
 from pipeline.topics import PROCESSED, STORE_GROUP
 
-T = TypeVar("T")
-
-#: A batch is saved when it holds this many documents or bytes, or when its first envelope has waited this long.
-_MAX_DOCUMENTS = 2_000
+#: A batch is saved when it holds `saver.MAX_DOCUMENTS` records or this many bytes, or once its first envelope has waited so long.
 _READ_BYTES = 1_500_000
 _LINGER_S = 0.015
 
@@ -25,22 +25,33 @@ _IDLE_WAIT_S = 1.0
 
 
 class Batcher:
-    """Stage `batcher`: all partitions held are saved together, one call of the store at a time."""
+    """Stage `batcher`: all partitions held are saved together, one call of the store at a time; replays beside that."""
 
     name = "batcher"
 
-    def __init__(self, log: Log, documents: Documents, clock: Clock, worker: str) -> None:
+    def __init__(self, log: Log, documents: Documents, watch: DefinitionsWatch, clock: Clock, worker: str) -> None:
         self._log = log
-        self._documents = documents
         self._clock = clock
         self._worker = worker
         self._heeds: dict[int, Heed] = {}
         self._stopping = False
         self.counters = Counters(clock)
+        self._saver = Saver(documents, clock, self.counters, self.counters.alive)
+        self._restorer = Restorer(log, documents, watch, clock, worker, self.counters)
         self.held: frozenset[int] = frozenset()
 
     async def run(self) -> None:
         """Until `stop`."""
+        restoring = asyncio.create_task(self._restorer.run(), name="restorer")
+        saving = asyncio.create_task(self._save_all(), name="saving")
+        try:
+            await asyncio.gather(restoring, saving)  # whichever fails, both begin anew
+        finally:
+            for task in (restoring, saving):
+                task.cancel()
+            await asyncio.gather(restoring, saving, return_exceptions=True)
+
+    async def _save_all(self) -> None:
         membership = await self._log.join(PROCESSED, STORE_GROUP, self._worker)
         self._heeds.clear()  # what an earlier run took but did not commit is new again
         try:
@@ -59,7 +70,7 @@ class Batcher:
                 if not taken:
                     await membership.wait(_IDLE_WAIT_S)
                     continue
-                if sum(message.records for message in taken) < _MAX_DOCUMENTS:
+                if sum(message.records for message in taken) < saver.MAX_DOCUMENTS:
                     await self._clock.sleep(_LINGER_S)
                     for partition in sorted(self.held):
                         taken += await membership.read(partition, _READ_BYTES)
@@ -71,46 +82,16 @@ class Batcher:
 
     async def stop(self, within_s: float) -> None:
         self._stopping = True
+        await self._restorer.stop(within_s)
 
     async def _store(self, messages: Sequence[Message]) -> None:
-        documents: dict[tuple[Kind, str], Document] = {}
+        documents: Gathered = {}
         for message in messages:
             processed: Processed = envelope.decode_processed(message.data)
             if self._heeds[message.partition].take(processed):
                 self.counters.received += processed.stored
-                _gather(processed, documents)
-        waiting = list(documents.values())
-        for start in range(0, len(waiting), _MAX_DOCUMENTS):
-            await self._save(waiting[start : start + _MAX_DOCUMENTS])
-
-    async def _save(self, documents: Sequence[Document]) -> None:
-        outcomes = await self._persist(partial(self._documents.save, documents))
-        for document, outcome in zip(documents, outcomes, strict=True):
-            if outcome.result is Saved.REFUSED:
-                await self._persist(partial(self._documents.save_refused, document, outcome.reason))
-                self.counters.dead += 1
-                self.counters.error(f"{document.kind} {document.id} refused by the store: {outcome.reason}")
-        self.counters.handled += sum(1 for document in documents if document.kind == "event")
-
-    async def _persist(self, save: Callable[[], Awaitable[T]]) -> T:
-        return await persist(save, self._clock, self.counters, self.counters.alive)
-
-
-def _gather(processed: Processed, documents: dict[tuple[Kind, str], Document]) -> None:
-    for entry in processed.events:
-        if not entry.flags & TRANSIENT:
-            documents["event", entry.id] = Document("event", entry.id, 1, bytes(entry.body))
-    for receipt in processed.receipts:
-        documents["receipt", receipt.id] = Document("receipt", receipt.id, 1, bytes(receipt.body))
-    versioned: tuple[tuple[Kind, list[envelope.Stored]], ...] = (
-        ("session", processed.sessions),
-        ("profile", processed.profiles),
-    )
-    for kind, stored in versioned:
-        for one in stored:
-            before = documents.get((kind, one.id))
-            if before is None or before.version < one.version:
-                documents[kind, one.id] = Document(kind, one.id, one.version, bytes(one.body))
+                gather(processed, documents)
+        await self._saver.save(list(documents.values()))
 
 
 def _newest(messages: Sequence[Message]) -> dict[int, Position]:

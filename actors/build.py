@@ -19,7 +19,7 @@ def _collector(ports: Ports, watch: DefinitionsWatch, worker: str, retention_ms:
 
 
 def _batcher(ports: Ports, watch: DefinitionsWatch, worker: str, retention_ms: int) -> Stage:
-    return Batcher(ports.log, ports.documents, ports.clock, worker)
+    return Batcher(ports.log, ports.documents, watch, ports.clock, worker)
 
 
 def _dispatcher(ports: Ports, watch: DefinitionsWatch, worker: str, retention_ms: int) -> Stage:

@@ -1,6 +1,6 @@
-"""One destination: reads `processed` in a group of its own, delivers, saves the resume point, commits."""
+"""One destination, or a replay of one: reads `processed` in a group of its own, delivers, saves the resume point, commits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import msgspec
@@ -8,6 +8,7 @@ import msgspec
 from actors.counters import Counters
 from actors.deliverer import Deliverer, Due
 from actors.heed import Heed
+from actors.letters import Letters
 from actors.partitions import Partitions
 from actors.persist import persist
 from pipeline import envelope, instant, progress, topics
@@ -18,6 +19,7 @@ from pipeline.errors import Reject, Retry, Stop
 from pipeline.http.port import Http
 from pipeline.log.port import Log, Message
 from pipeline.progress import Progress
+from pipeline.replay import Replay
 from pipeline.secrets import SecretBox
 from pipeline.stores.documents import Documents
 
@@ -28,7 +30,10 @@ _REVISION_WAIT_S = 5.0
 
 
 class Channel:
-    """`partitions.run()` delivers until `partitions.stop`; raises `NotFound` when the destination's group is gone."""
+    """`partitions.run()` delivers until `partitions.stop`; raises `NotFound` when the group is gone.
+
+    A replay's channel ends where the replay does: whoever sees it there drops the group.
+    """
 
     def __init__(
         self,
@@ -42,9 +47,11 @@ class Channel:
         random: Callable[[], float],
         secrets: SecretBox,
         counters: Counters,
+        replay: Replay | None = None,
     ) -> None:
         self._id = id
-        self._group = topics.destination_group(id)
+        self._replay = replay
+        self._group = topics.destination_group(id) if replay is None else replay.reader
         self._log = log
         self._documents = documents
         self._watch = watch
@@ -83,22 +90,32 @@ class Channel:
         partitions = self.partitions
         done = await progress.load(self._documents, self._group, partition)
         committed = await self._log.committed(topics.PROCESSED, partition, self._group)
-        heed = await Heed.after(self._log, partition, max(done.position, committed))
+        at = max(done.position, committed)
+        if done.position > committed:  # its commit was lost
+            await partitions.membership.commit(partition, at)
+            await partitions.membership.restart(partition)
+        heed = await Heed.after(self._log, partition, at)
+        end = None if self._replay is None else self._replay.ends[topics.PROCESSED][partition]
+        repeated = True  # what was under way when an owner went is part of the first batch of the next
         while partitions.may_own(partition):
             partitions.alive(partition)
             generation = partitions.generation
-            messages = await partitions.membership.read(partition, _READ_BYTES)
+            messages: Sequence[Message] = ()
+            if end is None or at < end:
+                messages = await partitions.membership.read(partition, _READ_BYTES)
+                messages = [one for one in messages if end is None or one.position <= end]
             if not messages:
                 await partitions.news(generation, _IDLE_WAIT_S)
                 continue
-            news = [message for message in messages if message.position > done.position]
-            settled = await self._handle(partition, news, heed, done)
+            settled = await self._handle(partition, messages, heed, done, repeated)
             if settled is None:
                 return
-            done = settled
-            await partitions.membership.commit(partition, messages[-1].position)
+            done, at, repeated = settled, messages[-1].position, False
+            await partitions.membership.commit(partition, at)
 
-    async def _handle(self, partition: int, messages: list[Message], heed: Heed, done: Progress) -> Progress | None:
+    async def _handle(
+        self, partition: int, messages: Sequence[Message], heed: Heed, done: Progress, repeated: bool
+    ) -> Progress | None:
         """Deliver what is due in these messages; None when that ended before all was settled: begin again."""
         due: list[Due] = []
         header: envelope.ProcessedHeader | None = None
@@ -110,7 +127,8 @@ class Channel:
             outlet = self._current()
             if outlet is not None and header.pairs and outlet.wants(header.pairs):
                 processed = envelope.decode_processed(message.data)
-                due += [Due(outlet, entry, scope, processed.time_ms) for entry, scope in outlet.due(processed)]
+                since_ms = max(processed.time_ms, self._replay.time_ms if self._replay else 0)
+                due += [Due(outlet, entry, scope, since_ms) for entry, scope in outlet.due(processed)]
         if not due or header is None:
             return done
         self._counters.received += len(due)
@@ -118,14 +136,16 @@ class Channel:
         deliverer = self._deliverer(partition, alive)
         if not await deliverer.deliver(due):
             return None
+        if repeated:
+            await deliverer.withdraw(due)
         settled = msgspec.structs.replace(
             done,
             position=messages[-1].position,
             sequence=header.sequence,
             time_ms=header.time_ms,
             due=done.due + len(due),
-            delivered=done.delivered + len(due) - deliverer.dead,
-            dead=done.dead + deliverer.dead,
+            delivered=done.delivered + len(due) - len(deliverer.dead),
+            dead=done.dead + len(deliverer.dead),
         )
         document = progress.document(settled)
         await persist(partial(self._documents.save, [document]), self._clock, self._counters, alive)
@@ -137,6 +157,6 @@ class Channel:
             now = self._current()
             return now is not None and now.same_as(outlet) and self.partitions.may_own(partition)
 
-        return Deliverer(
-            self._id, self._http, self._documents, self._clock, self._random, self._counters, active, alive
-        )
+        letters = Letters(self._documents, self._clock, self._counters, alive)
+        name = "" if self._replay is None else self._replay.id
+        return Deliverer(self._id, name, self._http, letters, self._clock, self._random, self._counters, active, alive)

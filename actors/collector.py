@@ -22,9 +22,11 @@ from pipeline.hot import Limits
 from pipeline.log.port import Log, Message, Position
 from pipeline.mapping.table import EventType
 from pipeline.record import Effect, Origin, Payload, Record
+from pipeline.saved import check_saved
 from pipeline.senders import is_copy
 from pipeline.stores.documents import Documents, Kind
 from pipeline.topics import COLLECTED, COLLECTOR_GROUP, PROCESSED, STORE_GROUP
+from pipeline.underway import Underway
 
 T = TypeVar("T")
 
@@ -44,6 +46,9 @@ _STORE_PAUSE_S = 0.5
 _REVISION_WAIT_S = 5.0
 
 _IDLE_WAIT_S = 1.0
+
+#: How often it is looked whether the store has been restored.
+_RESTORING_PAUSE_S = 0.25
 
 
 class _Item(NamedTuple):
@@ -80,6 +85,7 @@ class Collector:
         self._checkpoint_ms = retention_ms // 2
         #: Records that made the fold fail: (partition, position, place) → why.
         self._undigested: dict[tuple[int, Position, int], str] = {}
+        self._underway = Underway(log, watch)
         self.counters = Counters(clock)
         self._partitions = Partitions(log, COLLECTED, COLLECTOR_GROUP, worker, self._own, clock, self.counters)
 
@@ -95,11 +101,16 @@ class Collector:
 
     async def _own(self, partition: int) -> None:
         partitions = self._partitions
+        await self._until_whole(partition)
+        if not partitions.may_own(partition):
+            return
         owned = await Owned.open(self._log, partition, COLLECTED, COLLECTOR_GROUP, self._limits)
         fold = Fold(partition, self._log.partitions, owned.hot, self._table)
         while partitions.may_own(partition):
             partitions.alive(partition)
             generation = partitions.generation
+            if await self._underway.of_store():
+                return  # open again when it has ended: what is remembered as absent may come back
             await self._relieve(owned, partition)
             messages = await partitions.membership.read(partition, _READ_BYTES)
             if messages:
@@ -108,6 +119,16 @@ class Collector:
             else:
                 await self._checkpoint(owned)
                 await partitions.news(generation, _IDLE_WAIT_S)
+
+    async def _until_whole(self, partition: int) -> None:
+        """While the store is being restored nothing is read: what is missing there would be taken for new.
+
+        Raises `Incomplete` when the store has lost what it had: until somebody restores it the log keeps the input.
+        """
+        while await self._underway.of_store() and self._partitions.may_own(partition):
+            self._partitions.alive(partition)
+            await self._clock.sleep(_RESTORING_PAUSE_S)
+        await check_saved(self._log, self._documents)
 
     async def _relieve(self, owned: Owned, partition: int) -> None:
         """Forget what is stored; while too much is not, take nothing more."""

@@ -2,13 +2,11 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import NamedTuple
 
 from actors.chains import in_chains
 from actors.counters import Counters
-from actors.persist import persist
-from pipeline import envelope, instant
+from actors.letters import Letters
 from pipeline.clock import Clock
 from pipeline.delivery import (
     ALARM_PAUSE_S,
@@ -18,15 +16,15 @@ from pipeline.delivery import (
     Outlet,
     Request,
     Verdict,
-    dead_letter,
+    delivery_id,
     judge,
     retry_after_s,
     send,
 )
 from pipeline.envelope import Entry
 from pipeline.http.port import Http, HttpFailure
+from pipeline.letter import letter_id, new_letter
 from pipeline.scope import Scope
-from pipeline.stores.documents import Document, Documents
 
 _log = logging.getLogger(__name__)
 
@@ -47,13 +45,17 @@ class Due(NamedTuple):
 
 
 class Deliverer:
-    """`random` gives numbers in [0, 1) for the jitter; `active` says whether to go on with requests of this outlet."""
+    """`random` gives numbers in [0, 1) for the jitter; `active` says whether to go on with requests of this outlet.
+
+    `replay`: the id of the replay it delivers for, empty when for the destination itself.
+    """
 
     def __init__(
         self,
         destination: str,
+        replay: str,
         http: Http,
-        documents: Documents,
+        letters: Letters,
         clock: Clock,
         random: Callable[[], float],
         counters: Counters,
@@ -61,14 +63,15 @@ class Deliverer:
         alive: Callable[[], None],
     ) -> None:
         self._destination = destination
+        self._replay = replay
         self._http = http
-        self._documents = documents
+        self._letters = letters
         self._clock = clock
         self._random = random
         self._counters = counters
         self._active = active
         self._alive = alive
-        self.dead = 0
+        self.dead: set[str] = set()  #: deliveries given up
 
     async def deliver(self, due: Sequence[Due]) -> bool:
         """Returns True when all are delivered or dead, False when `active` ended it: then some may have been sent."""
@@ -115,12 +118,15 @@ class Deliverer:
             self._alive()
 
     async def _bury(self, request: Request, entry: Entry, reason: str) -> None:
-        now = instant.to_text(self._clock.now_ms())
-        body = dead_letter(request, self._destination, entry, reason, now)
-        letter = Document("dead", request.id, 1, envelope.encode(body))
-        await persist(partial(self._documents.save, [letter]), self._clock, self._counters, self._alive)
-        self.dead += 1
+        letter = new_letter(request, self._destination, self._replay, entry, reason, self._clock.now_ms())
+        await self._letters.bury(letter)
+        self.dead.add(request.id)
         self._counters.dead += 1
+
+    async def withdraw(self, due: Sequence[Due]) -> None:
+        """Take back what letters there are of deliveries now made: an owner before us wrote them and counted nothing."""
+        made = {delivery_id(self._destination, one.entry.id) for one in due} - self.dead
+        await self._letters.withdraw([letter_id(id, self._replay) for id in made])
 
 
 def _profile_of(due: Due) -> str:

@@ -1,28 +1,30 @@
 """The dispatcher: one channel per enabled destination, so that a dead one holds up only its own cursor."""
 
-import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from actors.channel import Channel
 from actors.counters import Counters
 from actors.orphans import Orphans
+from actors.partitions import Partitions
+from actors.readers import Readers
+from pipeline import replay
 from pipeline.clock import Clock
 from pipeline.definitions_watch import DefinitionsWatch
-from pipeline.errors import NotFound
 from pipeline.http.port import Http
 from pipeline.log.port import Log
+from pipeline.replay import Replay
 from pipeline.secrets import SecretBox
 from pipeline.stores.documents import Documents
+from pipeline.topics import destination_of
+from pipeline.underway import Underway
 
 _LOOK_S = 0.5
 _ASK_S = 5.0
 
-#: Deliveries under way of a destination that was deleted or disabled get this long.
-_END_S = 5.0
-
 
 class Dispatcher:
-    """Stage `dispatcher`: starts and ends channels as definitions change."""
+    """Stage `dispatcher`: starts and ends channels as definitions change; a replay of a destination has its own."""
 
     name = "dispatcher"
 
@@ -37,21 +39,27 @@ class Dispatcher:
         random: Callable[[], float],
         secrets: SecretBox,
     ) -> None:
+        self._log = log
         self._watch = watch
         self._clock = clock
+        self._underway = Underway(log, watch)
         self._orphans = Orphans(log, watch, clock)
-        self._channels: dict[str, tuple[Channel, asyncio.Task[None]]] = {}
         self._stopping = False
         self._within_s = 0.0
         self.counters = Counters(clock)
-        self._open: Callable[[str], Channel] = lambda id: Channel(
-            id, log, documents, watch, http, clock, worker, random, secrets, self.counters
-        )
+        self._readers = Readers(self.counters)
+
+        def open(id: str, replay: Replay | None) -> Partitions:
+            counters = self.counters
+            channel = Channel(id, log, documents, watch, http, clock, worker, random, secrets, counters, replay)
+            return channel.partitions
+
+        self._open = open
 
     @property
     def held(self) -> frozenset[int]:
         """Partitions held for any destination."""
-        return frozenset().union(*(channel.partitions.held for channel, _ in self._channels.values()))
+        return self._readers.held
 
     async def run(self) -> None:
         """Until `stop`."""
@@ -61,39 +69,28 @@ class Dispatcher:
                 await self._look()
                 await self._orphans.look()
                 await self._clock.sleep(_LOOK_S)
-            tasks = [task for _, task in self._channels.values()]
-            if tasks:
-                await asyncio.wait(tasks, timeout=self._within_s)
         finally:
             self.counters.ended()
-            for _, task in self._channels.values():
-                task.cancel()
-            await asyncio.gather(*(task for _, task in self._channels.values()), return_exceptions=True)
-            self._channels.clear()
+            await self._readers.end(self._within_s)
 
     async def _look(self) -> None:
-        if any(task.done() for _, task in self._channels.values()):
+        if self._readers.any_ended:
             await self._watch.current(_ASK_S)  # its destination may be gone, and this worker not know it yet
-        wanted = self._watch.catalog.live_destinations()
-        for id in self._channels.keys() - wanted:
-            await self._channels[id][0].partitions.stop(_END_S)
-        for id, (_, task) in list(self._channels.items()):
-            if task.done():
-                del self._channels[id]
-                self.counters.paused.pop(id, None)
-                self._ended(id, task)
-        for id in wanted - self._channels.keys():
-            channel = self._open(id)
-            self._channels[id] = channel, asyncio.create_task(channel.partitions.run(), name=f"destination {id}")
-
-    def _ended(self, id: str, task: "asyncio.Task[None]") -> None:
-        try:
-            task.result()
-        except NotFound as error:
-            if id in self._watch.catalog.live_destinations():  # gone and put again
-                self.counters.error(f"destination {id} begins again: {error}")
+        live = self._watch.catalog.live_destinations()
+        for id in self.counters.paused.keys() - live:
+            del self.counters.paused[id]
+        wanted = {f"destination {id}": partial(self._open, id, None) for id in live}
+        replays = [one for one in await self._underway.replays() if not one.is_of_store]
+        for one in replays:
+            id = destination_of(one.group)
+            if id in live:
+                wanted[f"replay {one.id} of {id}"] = partial(self._open, id, one)
+        await self._readers.keep(wanted)
+        for one in replays:
+            if destination_of(one.group) not in live or await replay.is_through(self._log, one):
+                await replay.end(self._log, one.id)
 
     async def stop(self, within_s: float) -> None:
         self._within_s = within_s
         self._stopping = True
-        await asyncio.gather(*(channel.partitions.stop(within_s) for channel, _ in self._channels.values()))
+        await self._readers.stop(within_s)

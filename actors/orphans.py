@@ -1,4 +1,4 @@
-"""Groups on `processed` without a destination: a change that was cut off half-way leaves one, and nobody reads for it."""
+"""Groups without their destination or replay: a change that was cut off half-way leaves one, and nobody reads for it."""
 
 import logging
 
@@ -6,11 +6,11 @@ from pipeline.clock import Clock
 from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.errors import DefinitionsUnavailable, Malformed
 from pipeline.log.port import Log
-from pipeline.topics import DESTINATION_GROUPS, PROCESSED
+from pipeline.topics import DESTINATION_GROUPS, PROCESSED, REPLAY_GROUPS, RUNS, destination_group
 
 _log = logging.getLogger(__name__)
 
-#: How often they are looked for, and for how long one is left alone: a destination that is just being put has its group first.
+#: How often they are looked for, and for how long one is left alone: what is just being put has its group first.
 _LOOK_S = 10.0
 _LEAVE_S = 60.0
 
@@ -23,25 +23,31 @@ class Orphans:
         self._watch = watch
         self._clock = clock
         self._looked = clock.monotonic()
-        self._since: dict[str, float] = {}  #: destination → when its group was first seen without it
+        self._since: dict[str, float] = {}  #: group → when it was first seen without what it is for
 
     async def look(self) -> None:
-        """Drop the groups that have been without an enabled destination for a minute."""
+        """Drop the groups that have been without an enabled destination, or without their replay, for a minute."""
         now = self._clock.monotonic()
         if now - self._looked < _LOOK_S:
             return
         self._looked = now
         groups = await self._log.groups(PROCESSED)
-        found = {group.removeprefix(DESTINATION_GROUPS) for group in groups if group.startswith(DESTINATION_GROUPS)}
-        orphans = found - self._watch.catalog.live_destinations()
-        self._since = {id: self._since.get(id, now) for id in orphans}
-        old = {id for id, since in self._since.items() if now - since >= _LEAVE_S}
+        found = {group for group in groups if group.startswith((DESTINATION_GROUPS, REPLAY_GROUPS))}
+        orphans = found - self._wanted()
+        self._since = {group: self._since.get(group, now) for group in orphans}
+        old = {group for group, since in self._since.items() if now - since >= _LEAVE_S}
         if not old:
             return
         try:
             await self._watch.refresh()
         except (DefinitionsUnavailable, Malformed):
             return  # what is wanted now is not known
-        for id in old - self._watch.catalog.live_destinations():
-            _log.warning("the group of destination %s is dropped: there is no such enabled destination", id)
-            await self._log.drop_group(PROCESSED, f"{DESTINATION_GROUPS}{id}")
+        for group in old - self._wanted():
+            _log.warning("group %s is dropped: there is no such enabled destination or replay", group)
+            for topic in (RUNS, PROCESSED):
+                await self._log.drop_group(topic, group)
+
+    def _wanted(self) -> set[str]:
+        catalog = self._watch.catalog
+        destinations = {destination_group(id) for id in catalog.live_destinations()}
+        return destinations | {replay.reader for replay in catalog.replays.values()}

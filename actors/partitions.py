@@ -82,7 +82,7 @@ class Partitions:
 
     def alive(self, partition: int) -> None:
         """The owner of this partition goes on: it is not stuck."""
-        self._counters.alive((self._group, partition))
+        self._counters.alive((self._topic, self._group, partition))
 
     async def run(self) -> None:
         """Until `stop`. Raises what a task raised that must not be tried again; `NotFound` when there is no such group."""
@@ -130,7 +130,7 @@ class Partitions:
                     await self._clock.sleep(pause)
                     pause = min(pause * 2, _LONGEST_PAUSE_S)
         finally:
-            self._counters.ended((self._group, partition))
+            self._counters.ended((self._topic, self._group, partition))
 
     async def _end(self) -> None:
         for task in self._tasks.values():

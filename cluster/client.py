@@ -5,6 +5,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from copy import copy
 from decimal import Decimal
 from typing import Any
 
@@ -24,6 +25,13 @@ class Client:
     def __init__(self, settings: Settings) -> None:
         self._url = settings.url
         self._token = folder.admin_token(settings)
+        self._timeout_s = _TIMEOUT_S
+
+    def waiting(self, seconds: float) -> "Client":
+        """The same, for calls that may take that long."""
+        other = copy(self)
+        other._timeout_s = seconds
+        return other
 
     def get(self, path: str, **query: str | int) -> Any:
         """JSON under /api, non-integers as `Decimal`."""
@@ -36,7 +44,7 @@ class Client:
             url, body, {"authorization": f"Bearer {self._token}", "content-type": "application/json"}, method=method
         )
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=self._timeout_s) as answer:  # noqa: S310
                 return json.loads(answer.read(), parse_float=Decimal)
         except urllib.error.HTTPError as error:
             raise _refused(error) from None

@@ -18,6 +18,7 @@ _COMMANDS: Mapping[str, str] = {
     "status": "status",
     "account": "account",
     "dead": "dead",
+    "replay": "replay",
     "doctor": "doctor",
     "send": "send",
     "secret": "secret",

@@ -101,6 +101,11 @@ async def arrange(settings: Settings, *, alone: bool) -> None:
         for group in await log.groups(topics.PROCESSED) if alone else ():
             if group.startswith(topics.DESTINATION_GROUPS) and group not in wanted:
                 await log.drop_group(topics.PROCESSED, group)  # of a change that was cut off half-way
+        replays = {one.reader for one in watch.catalog.replays.values()}
+        for topic in topics.TOPICS if alone else ():
+            for group in await log.groups(topic):
+                if group.startswith(topics.REPLAY_GROUPS) and group not in replays:
+                    await log.drop_group(topic, group)
         for group in wanted:
             await log.create_group(topics.PROCESSED, group, "end")
     finally:

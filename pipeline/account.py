@@ -5,15 +5,17 @@ envelope totals, positions and documents; `in_flight` is counted from headers be
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import NamedTuple
 
 from pipeline import account_verify, envelope, identity
 from pipeline.account_terms import Account, Reader
 from pipeline.delivery import Selection
 from pipeline.envelope import CollectedHeader, Heard, Outgoing, Processed, Runs, Through, Totals
+from pipeline.letter import State
 from pipeline.log.port import BEGINNING, Log, Message, Position
 from pipeline.progress import load as load_progress
+from pipeline.replay import Replay
 from pipeline.senders import is_copy
 from pipeline.stores.documents import Documents, Query
 from pipeline.topics import (
@@ -24,6 +26,7 @@ from pipeline.topics import (
     WORKFLOW_GROUP,
     collector_outbox,
     destination_group,
+    destination_of,
     executor_outbox,
 )
 from pipeline.workflow_plan import Plan
@@ -39,6 +42,7 @@ class Askers(NamedTuple):
 
     destinations: Mapping[str, Selection]
     plan: Plan
+    replays: Mapping[str, Replay] = {}
 
 
 class _Newest(NamedTuple):
@@ -86,6 +90,7 @@ async def take(log: Log, documents: Documents, askers: Askers, *, verify: bool =
             ways.sent(collector_outbox(partition), one.sequence, one.processed.out)
     await _workflows(log, askers.plan, newest, ways, account)
     await _destinations(log, documents, askers.destinations, newest, account)
+    await _replays(log, documents, askers, account)
     account.forwards_in_flight, account.commands_in_flight = ways.events, ways.commands
     account.in_flight += ways.events
     account.dead = await documents.count("event", Query(equals={"refused": True}))
@@ -196,21 +201,42 @@ async def _destinations(
 ) -> None:
     groups = await log.groups(PROCESSED)
     for id, selection in selections.items():
-        reader = account.destinations[id] = Reader()
         group = destination_group(id)
-        for partition, one in enumerate(newest):
-            progress = await load_progress(documents, group, partition)
-            reader.due += progress.due
-            reader.delivered += progress.delivered
-            reader.dead += progress.dead
-            if not selection.destination.enabled or group not in groups:
-                continue
-            after = max(progress.position, await log.committed(PROCESSED, partition, group))
-            async for message in between(log, PROCESSED, partition, after, one.position):
-                if selection.wants(envelope.decode_processed_header(message.data).pairs):
-                    due = len(selection.due(envelope.decode_processed(message.data)))
-                    reader.due += due
-                    reader.in_flight += due
+        is_live = selection.destination.enabled and group in groups
+        ends = [one.position if is_live else BEGINNING for one in newest]
+        reader = account.destinations[id] = await _reader(log, documents, group, selection, ends)
+        # one may be sent before the batch that gave it up is counted: then it is in flight
+        sent = min(reader.dead, await documents.count("dead", Query({"destination": id, "state": State.SENT})))
+        reader.dead -= sent
+        reader.delivered += sent
+
+
+async def _replays(log: Log, documents: Documents, askers: Askers, account: Account) -> None:
+    groups = await log.groups(PROCESSED)
+    for replay in askers.replays.values():
+        is_underway = replay.reader in groups
+        account.replays_underway += is_underway
+        selection = askers.destinations.get(destination_of(replay.group))
+        if selection is not None:
+            ends = [end if is_underway else BEGINNING for end in replay.ends[PROCESSED]]
+            account.replays[replay.id] = await _reader(log, documents, replay.reader, selection, ends)
+
+
+async def _reader(log: Log, documents: Documents, group: str, selection: Selection, ends: Sequence[Position]) -> Reader:
+    """What a group has counted, and what lies from there to the end of each partition."""
+    reader = Reader()
+    for partition, end in enumerate(ends):
+        progress = await load_progress(documents, group, partition)
+        reader.due += progress.due
+        reader.delivered += progress.delivered
+        reader.dead += progress.dead
+        after = max(progress.position, await log.committed(PROCESSED, partition, group))
+        async for message in between(log, PROCESSED, partition, after, end):
+            if selection.wants(envelope.decode_processed_header(message.data).pairs):
+                due = len(selection.due(envelope.decode_processed(message.data)))
+                reader.due += due
+                reader.in_flight += due
+    return reader
 
 
 async def _workflows(log: Log, plan: Plan, newest: list[_Newest], ways: _Ways, account: Account) -> None:

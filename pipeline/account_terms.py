@@ -4,7 +4,7 @@ import msgspec
 
 
 class Reader(msgspec.Struct, kw_only=True):
-    """What is due to a destination: ``due = delivered + dead + in_flight``."""
+    """What is due to a destination: ``due = delivered + dead + in_flight``. A dead letter sent by hand is delivered."""
 
     due: int = 0
     delivered: int = 0
@@ -40,6 +40,8 @@ class Account(msgspec.Struct, kw_only=True):
     commands_in_flight: int = 0  #: effects and aliases on their way to their partition
     unsaved_envelopes: int = 0  #: of `processed`, not yet in the document store
     destinations: dict[str, Reader] = {}
+    replays: dict[str, Reader] = {}  #: of destinations, by the replay's id
+    replays_underway: int = 0  #: of the store too: while there is one, documents may be missing
     workflows: Executed = msgspec.field(default_factory=Executed)
     balanced: bool = False
     quiet: bool = False  #: nothing is under way anywhere
@@ -49,11 +51,12 @@ class Account(msgspec.Struct, kw_only=True):
 
     def close(self) -> None:
         """Draw the line: says whether both sides agree."""
+        readers = [*self.destinations.values(), *self.replays.values()]
         outcomes = self.stored + self.duplicate + self.rejected + self.not_stored + self.dead + self.in_flight
         self.balanced = (
             self.accepted == outcomes
             and self.forwarded == self.taken + self.forwards_in_flight
-            and all(one.due == one.delivered + one.dead + one.in_flight for one in self.destinations.values())
+            and all(one.due == one.delivered + one.dead + one.in_flight for one in readers)
             and self.workflows.due == self.workflows.run + self.workflows.dead + self.workflows.in_flight
         )
         self.quiet = not (
@@ -61,5 +64,6 @@ class Account(msgspec.Struct, kw_only=True):
             or self.commands_in_flight
             or self.unsaved_envelopes
             or self.workflows.in_flight
-            or any(one.in_flight for one in self.destinations.values())
+            or any(one.in_flight for one in readers)
+            or self.replays_underway
         )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pipeline import envelope
 from pipeline.account_terms import Account
 from pipeline.envelope import Totals
+from pipeline.letter import State
 from pipeline.log.port import Log
 from pipeline.stores.documents import Documents, Query
 from pipeline.topics import PROCESSED, RUNS
@@ -37,11 +38,14 @@ async def verify(log: Log, documents: Documents, at_saved: Sequence[Totals], acc
         elif found > high:
             account.differences.append(f"{found - high:,} {name} more than there can be")
     for id, reader in account.destinations.items():
-        letters = account.documents[f"dead letters of {id}"] = await documents.count(
-            "dead", Query(equals={"destination": id})
-        )
-        if letters < reader.dead:  # more there may be: a delivery can be made after all once it was given up
+        letters = await documents.count("dead", Query(equals={"destination": id}))
+        for state in (State.SENT, State.DELIVERED):
+            letters -= await documents.count("dead", Query(equals={"destination": id, "state": state}))
+        account.documents[f"dead letters of {id}"] = letters
+        if letters < reader.dead:  # more there may be: of replays, and of batches that are being repeated
             account.differences.append(f"{reader.dead - letters:,} dead letters of {id} are missing")
+    if account.differences and account.replays_underway:
+        account.differences.append("a replay is under way: ask again when it has ended")
     account.verified = not account.differences
 
 

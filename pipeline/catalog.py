@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from pipeline import definition
+from pipeline import definition, replay
 from pipeline.definition import Destination, Rule, Source, Workflow
+from pipeline.replay import Replay
 from pipeline.stores.definitions import Definition
 
 #: Source and event type; None stands for any.
@@ -20,6 +21,7 @@ class Catalog(NamedTuple):
     workflows: Mapping[str, Workflow] = {}
     rules: Mapping[str, Rule] = {}
     secrets: Mapping[str, bytes] = {}  #: bodies as stored, still encrypted
+    replays: Mapping[str, Replay] = {}  #: those that have ended too
     asking: Mapping[Pair, tuple[str, ...]] = {}  #: who asks for what
 
     def askers(self, source: str, event_type: str) -> tuple[str, ...]:
@@ -57,6 +59,7 @@ def applied(catalog: Catalog, revision: int, changes: Sequence[Definition]) -> C
         "workflows": dict(catalog.workflows),
         "rules": dict(catalog.rules),
         "secrets": dict(catalog.secrets),
+        replay.KIND: dict(catalog.replays),
     }
     for row in changes:
         kept = parts.get(row.kind)
@@ -66,6 +69,8 @@ def applied(catalog: Catalog, revision: int, changes: Sequence[Definition]) -> C
             kept.pop(row.id, None)
         elif row.kind == "secrets":
             kept[row.id] = row.body
+        elif row.kind == replay.KIND:
+            kept[row.id] = replay.decode(row.body)
         else:
             kept[row.id] = definition.parse(row.kind, row.body)
     new = Catalog(revision=revision, **parts)  # type: ignore[arg-type]

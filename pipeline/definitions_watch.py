@@ -16,6 +16,9 @@ POLL_S = 0.5
 #: What the last question is given when the others took all the time there was.
 _LAST_S = 0.25
 
+#: After that went without an answer too, nobody waits for so long.
+_GIVEN_UP_S = 1.0
+
 #: Pause before the database is asked again when it did not answer.
 _AGAIN_S = 0.05
 
@@ -30,6 +33,7 @@ class DefinitionsWatch:
         self._begun = 0  #: questions
         self._answered = 0  #: number of the last one that was answered
         self._silent_since: float | None = None  #: when the first question without an answer since then was begun
+        self._gave_up = -_GIVEN_UP_S  #: when somebody went on without an answer
         self.catalog = Catalog()
         self.last_error = ""
         self.asked_ms = 0  #: when the database was asked the last question it answered
@@ -66,7 +70,7 @@ class DefinitionsWatch:
             since = self._silent_since
             left = within_s if since is None else since + within_s - self._clock.monotonic()
             if left <= 0:
-                if last:
+                if last or self._clock.monotonic() < self._gave_up + _GIVEN_UP_S:
                     break
                 last = True  # once more: this process may have stood still for longer than the database was away
             try:
@@ -78,6 +82,8 @@ class DefinitionsWatch:
             except (DefinitionsUnavailable, Malformed) as error:
                 self.last_error = str(error)
                 await self._clock.sleep(_AGAIN_S)
+        if last and self._answered < wanted:
+            self._gave_up = self._clock.monotonic()
         return self.catalog
 
     async def run(self, ended: asyncio.Event) -> None:

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from pipeline import envelope, identity
 from pipeline.catalog import destination_asker
 from pipeline.definition import Destination
-from pipeline.document import SCHEMA
 from pipeline.envelope import CHANGED, Entry, Pair, Processed
 from pipeline.http.port import Http, Response
 from pipeline.reference import compile_template
@@ -149,20 +148,3 @@ def retry_after_s(response: Response, now_ms: int) -> float:
     if at.tzinfo is None:
         at = at.replace(tzinfo=UTC)
     return min(max(at.timestamp() - now_ms / 1000, 0.0), 3600.0)
-
-
-def dead_letter(request: Request, destination: str, entry: Entry, reason: str, time: str) -> dict[str, Any]:
-    """What is kept of a delivery that was given up: enough to send it again."""
-    return {
-        "schema": SCHEMA,
-        "id": request.id,
-        "destination": destination,
-        "event": entry.id,
-        "type": entry.type,
-        "profile": entry.profile,
-        "reason": reason,
-        "state": "waiting",
-        "time": time,
-        "method": request.method,
-        "body": None if request.body is None else request.body.decode(),
-    }

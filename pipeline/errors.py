@@ -6,6 +6,7 @@ RayfoldError
 │   │   └── LogFull       there is no room on the log's disk
 │   ├── Undigested        a record made the fold fail; open again, then it is set aside
 │   ├── StoreUnavailable  documents cannot be saved or read just now
+│   │   └── Incomplete    documents that were saved are not there
 │   └── DefinitionsUnavailable
 ├── Reject                this input will never be accepted; answer its sender
 │   ├── Malformed         wrong shape or value; names the field
@@ -48,6 +49,10 @@ class Undigested(Retry):
 
 class StoreUnavailable(Retry):
     """The document store could not answer; nothing may be concluded from that."""
+
+
+class Incomplete(StoreUnavailable):
+    """The document store has lost what it had confirmed: restore it before anything is concluded from it."""
 
 
 class DefinitionsUnavailable(Retry):

@@ -10,11 +10,22 @@ COLLECTOR_GROUP = "collector"  #: on `COLLECTED`
 STORE_GROUP = "store"  #: on `PROCESSED`: what is committed here is in the document store
 WORKFLOW_GROUP = "workflow"  #: on `PROCESSED`
 DESTINATION_GROUPS = "dest."  #: on `PROCESSED`: one for each destination begins so
+REPLAY_GROUPS = "replay."  #: on `PROCESSED` and `RUNS`: one for each replay begins so
 
 
 def destination_group(destination: str) -> str:
     """The group that reads for this destination."""
     return f"{DESTINATION_GROUPS}{destination}"
+
+
+def destination_of(group: str) -> str:
+    """The destination a group reads for; empty for every other group."""
+    return group.removeprefix(DESTINATION_GROUPS) if group.startswith(DESTINATION_GROUPS) else ""
+
+
+def replay_group(replay: str) -> str:
+    """The group that reads for this replay."""
+    return f"{REPLAY_GROUPS}{replay}"
 
 
 def belongs(group: str, groups: tuple[str, ...]) -> bool:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from pipeline import envelope
+from pipeline import envelope, replay
 from pipeline.errors import NotFound
 from pipeline.ports import Ports
 from pipeline.topics import PROCESSED, destination_group
@@ -28,12 +28,12 @@ class Changes:
         """The new revision; `body` is a checked definition.
 
         A destination that is enabled and was not has a new group at the log's end before this returns; one that is
-        disabled has none. After a crash half-way the same call again mends it, so does the next start.
+        disabled has none, and no replay. After a crash half-way the same call again mends it, so does the next start.
         """
         return await self._undisturbed.run(self._put(kind, id, body))
 
     async def delete(self, kind: str, id: str) -> int:
-        """The new revision. Raises `NotFound`; a destination's group is gone in either case."""
+        """The new revision. Raises `NotFound`; a destination's group and replays are gone in either case."""
         return await self._undisturbed.run(self._delete(kind, id))
 
     async def _put(self, kind: str, id: str, body: bytes) -> int:
@@ -49,7 +49,7 @@ class Changes:
         group = destination_group(id)
         if not _is_enabled(body):
             revision = await definitions.put("destinations", id, body)
-            await log.drop_group(PROCESSED, group)
+            await self._drop("destinations", id)
             return revision
         found = await definitions.get("destinations", id)
         if found is None or found.deleted or not _is_enabled(found.body):
@@ -72,6 +72,10 @@ class Changes:
     async def _drop(self, kind: str, id: str) -> None:
         if kind == "destinations":
             await self._ports.log.drop_group(PROCESSED, destination_group(id))
+            for row in await self._ports.definitions.list(replay.KIND):
+                if replay.decode(row.body).group == destination_group(id):
+                    await self._ports.definitions.delete(replay.KIND, row.id)
+                    await replay.end(self._ports.log, row.id)
 
 
 def _is_enabled(body: bytes) -> bool:

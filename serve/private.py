@@ -8,6 +8,7 @@ from serve import errors, token
 from serve.data import data_routes
 from serve.dead_letters import dead_letter_routes
 from serve.definitions import definitions_routes
+from serve.replays import replay_routes
 from serve.running import Running, running_routes
 from serve.secrets import secret_routes
 
@@ -22,6 +23,7 @@ def private_app(ports: Ports, watch: DefinitionsWatch, running: Running, admin_t
         data_routes(ports),
         dead_letter_routes(ports, watch),
         secret_routes(ports),
+        replay_routes(ports, watch),
         definitions_routes(ports),  # last: its paths match any name
     ):
         app.include_router(routes, dependencies=guarded)

@@ -108,7 +108,7 @@ class Running:
         catalog = self._watch.catalog
         if self._askers is None or self._askers.plan.revision != catalog.revision:
             destinations = {id: Selection(one, self._now) for id, one in catalog.destinations.items()}
-            self._askers = Askers(destinations, Plan(catalog, Tools(self._now, unresolved)))
+            self._askers = Askers(destinations, Plan(catalog, Tools(self._now, unresolved)), catalog.replays)
         return self._askers
 
     def _now(self) -> datetime:

@@ -72,6 +72,11 @@ class System:
         assert account["verified"], account
         return account
 
+    async def status(self) -> dict[str, Any]:
+        answer = await self.private.get("/status")
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
     async def profile(self, id: str) -> dict[str, Any]:
         answer = await self.private.get(f"/profiles/{id}")
         assert answer.status_code == 200, answer.text
@@ -89,6 +94,7 @@ async def running(
     """A system over a folder; ends cleanly. `change` puts something between the stages and a port."""
     ports = change(await open_ports(folder, key))
     watch = DefinitionsWatch(ports.definitions, ports.clock)
+    await watch.refresh()
     built = [build(stage, ports, watch, worker, RETENTION_MS) for stage in stages]
     host = Host(ports, watch, built, worker, "test", 0, RETENTION_MS, Journal("test", worker, ports.new_id))
     task = asyncio.create_task(host.run())
@@ -122,6 +128,13 @@ async def running(
             await task
         finally:
             await ports.close()
+
+
+async def replayed(system: System, asked: dict[str, Any]) -> dict[str, Any]:
+    """Ask for a replay, or for what it would come to; the answer."""
+    answer = await system.private.post("/replays", json=asked)
+    assert answer.status_code == (200 if asked.get("dry_run") else 201), answer.text
+    return dict(answer.json())
 
 
 def payload(source: str = "shop", *types: str, **more: Any) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """`rayfold dead`"""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -18,17 +19,25 @@ def dead() -> None:
 @installation
 @click.option("--destination", default="")
 def list_dead(data: Path | None, host: str | None, port: int | None, destination: str) -> None:
-    """What waits for a decision."""
-    for letter in client_of(data, host, port).pages("/dead-letters", state="waiting", destination=destination):
-        click.echo(f"{letter['id']}  {letter['time']}  {letter['destination']}  {letter['type']}  {letter['reason']}")
+    """What waits for a decision; ``sending`` is what somebody tries just now, or went away over."""
+    for letter in _open(client_of(data, host, port), destination):
+        state = "" if letter["state"] == "waiting" else f"  ({letter['state']})"
+        said = (letter["id"], letter["time"], letter["destination"], letter["type"], letter["reason"])
+        click.echo("  ".join(said) + state)
 
 
-def _each(client: Client, ids: tuple[str, ...], destination: str, action: str) -> None:
-    if not ids and not destination:
-        raise click.UsageError("name dead letters by id, or all of a destination with --destination")
-    chosen = ids or tuple(
-        letter["id"] for letter in list(client.pages("/dead-letters", state="waiting", destination=destination))
-    )
+def _open(client: Client, destination: str) -> list[dict[str, Any]]:
+    return [
+        letter
+        for state in ("waiting", "sending")
+        for letter in client.pages("/dead-letters", state=state, destination=destination)
+    ]
+
+
+def _each(client: Client, ids: tuple[str, ...], destination: str, is_all: bool, action: str) -> None:
+    if not ids and not destination and not is_all:
+        raise click.UsageError("name dead letters by id, all of a destination with --destination, or --all")
+    chosen = ids or tuple(letter["id"] for letter in _open(client, destination))
     failed = 0
     for id in chosen:
         try:
@@ -44,15 +53,21 @@ def _each(client: Client, ids: tuple[str, ...], destination: str, action: str) -
 @click.argument("ids", nargs=-1)
 @installation
 @click.option("--destination", default="", help="All of this destination.")
-def send(ids: tuple[str, ...], data: Path | None, host: str | None, port: int | None, destination: str) -> None:
+@click.option("--all", "is_all", is_flag=True, help="All there are.")
+def send(
+    ids: tuple[str, ...], data: Path | None, host: str | None, port: int | None, destination: str, is_all: bool
+) -> None:
     """Try them once more, now."""
-    _each(client_of(data, host, port), ids, destination, "send")
+    _each(client_of(data, host, port), ids, destination, is_all, "send")
 
 
 @dead.command()
 @click.argument("ids", nargs=-1)
 @installation
 @click.option("--destination", default="", help="All of this destination.")
-def drop(ids: tuple[str, ...], data: Path | None, host: str | None, port: int | None, destination: str) -> None:
+@click.option("--all", "is_all", is_flag=True, help="All there are.")
+def drop(
+    ids: tuple[str, ...], data: Path | None, host: str | None, port: int | None, destination: str, is_all: bool
+) -> None:
     """Give them up for good."""
-    _each(client_of(data, host, port), ids, destination, "drop")
+    _each(client_of(data, host, port), ids, destination, is_all, "drop")

@@ -45,6 +45,13 @@ class CursorFile:
         finally:
             temporary.unlink(missing_ok=True)
 
+    @staticmethod
+    def read(path: Path, partition: int) -> int:
+        """The committed sequence number as it is now, without keeping the file open."""
+        with open(path, "rb", buffering=0) as file:
+            file.seek(partition * _BYTES)
+            return int.from_bytes(file.read(_BYTES), "little")
+
     @property
     def is_current(self) -> bool:
         """Whether the group still has this file: one that was dropped and made again has another."""

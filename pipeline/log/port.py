@@ -109,8 +109,13 @@ class Log(Protocol):
         """
         ...
 
-    async def create_group(self, topic: str, group: str, at: Literal["start", "end"]) -> None:
-        """Create a group; an existing one stays as it is."""
+    async def create_group(self, topic: str, group: str, at: Literal["start", "end"] | int) -> None:
+        """Create a group; an existing one stays as it is.
+
+        A number is a time in milliseconds: the group begins with the first message published at or after it, or with the
+        oldest that is left; retention takes nothing of that from before the return on. Where the clock was set back, with
+        one of several such messages.
+        """
         ...
 
     async def drop_group(self, topic: str, group: str) -> None:

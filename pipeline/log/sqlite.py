@@ -1,6 +1,7 @@
 """The embedded log: one SQLite file per topic, any number of processes on one machine, no server."""
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -89,9 +90,13 @@ class SqliteLog:
     def _file(self, topic: str, group: str, suffix: str) -> Path:
         return self._folder / f"{topic}@{quote(group, safe='')}{suffix}"
 
-    async def create_group(self, topic: str, group: str, at: Literal["start", "end"]) -> None:
+    async def create_group(self, topic: str, group: str, at: Literal["start", "end"] | int) -> None:
+        file = self._file(topic, group, _CURSOR)
+        if isinstance(at, int):
+            await self._commits[topic].call(partial(self._topics[topic].create_cursor, file, at))
+            return
         ends = [self._topics[topic].end(p) if at == "end" else 0 for p in range(self._partitions)]
-        CursorFile.create(self._file(topic, group, _CURSOR), ends)
+        CursorFile.create(file, ends)
 
     async def drop_group(self, topic: str, group: str) -> None:
         self._file(topic, group, _CURSOR).unlink(missing_ok=True)
@@ -142,20 +147,21 @@ class SqliteLog:
         return Backlog(sum(part.records for part in parts), max(part.seconds for part in parts))
 
     async def trim(self, topic: str, older_than_ms: int) -> int:
-        groups = await self.groups(topic)
-        floors = {
-            partition: min(
-                (self._committed(topic, group, partition) for group in groups),
-                default=self._topics[topic].end(partition),
-            )
-            for partition in range(self._partitions)
-        }
         dropped = 0
-        for partition, floor in floors.items():
+        for partition in range(self._partitions):
+            floor = partial(self._floor, topic, partition)
             step = partial(self._topics[topic].trim_step, partition, floor, older_than_ms)
             while count := await self._commits[topic].call(step):  # one at a time: appends go in between
                 dropped += count
         return dropped
+
+    def _floor(self, topic: str, partition: int) -> int | None:
+        """The lowest cursor of all groups as it is now, None without groups. Safe on any thread."""
+        floors = []
+        for path in self._folder.glob(f"{topic}@*{_CURSOR}"):
+            with contextlib.suppress(FileNotFoundError):  # dropped just now
+                floors.append(CursorFile.read(path, partition))
+        return min(floors, default=None)
 
     async def close(self) -> None:
         if self._closed:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.errors import LogUnavailable, NotFound
 from pipeline.log.cursor_file import CursorFile
-from pipeline.log.members import RENEW_S, Member, alive
+from pipeline.log.members import RENEW_S, Member, alive, dissolve
 from pipeline.log.port import Message, Position
 from pipeline.log.sqlite_fault import unavailable
 from pipeline.log.sqlite_topic import Topic, sequence_of
@@ -131,4 +131,6 @@ class SqliteMembership:
         renewal.cancel()
         await asyncio.gather(renewal, return_exceptions=True)
         self._member.close()
+        if not self._cursor.is_current:
+            dissolve(self._folder)  # the last member of a dropped group leaves nothing behind
         self._cursor.close()

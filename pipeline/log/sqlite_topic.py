@@ -6,7 +6,7 @@ table `head`, never from the largest key: trimming must not make them start agai
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +15,7 @@ import zstandard
 
 from pipeline.errors import Fenced, LogUnavailable, Misconfigured, RayfoldError, UnknownFormat
 from pipeline.log.counter_file import CounterFile
+from pipeline.log.cursor_file import CursorFile
 from pipeline.log.port import BEGINNING, Backlog, Message, Position
 from pipeline.log.sqlite_fault import unavailable, unusable
 
@@ -167,14 +168,41 @@ class Topic:
             raise unavailable(self.path, error) from error
         return int(epoch)
 
-    def trim_step(self, partition: int, floor: int, older_than_ms: int) -> int:
-        """Drop some megabytes of older messages below the floor; the partition's last one always stays. 0: none is left."""
+    def create_cursor(self, path: Path, at_ms: int) -> None:
+        """Make a group's cursors before what was published at that time; under the lock, so that no trimming comes between."""
+        try:
+            with self.counter:
+                CursorFile.create(path, [self._before(partition, at_ms) for partition in range(self.partitions)])
+        except sqlite3.Error as error:
+            raise unavailable(self.path, error) from error
+
+    def _before(self, partition: int, at_ms: int) -> int:
+        """The sequence number before the first message that is not older: halving, as numbers have no gaps."""
+        db = self._writing
+        base = partition << _SHIFT
+        (high,) = db.execute("select next from head where partition = ?", (partition,)).fetchone()
+        (first,) = db.execute(
+            "select min(id) from log where id > ? and id < ?", (base, (partition + 1) << _SHIFT)
+        ).fetchone()
+        low = high if first is None else first & _MASK
+        while low < high:
+            middle = (low + high) // 2
+            (published_ms,) = db.execute("select published_ms from log where id = ?", (base | middle,)).fetchone()
+            low, high = (middle + 1, high) if published_ms < at_ms else (low, middle)
+        return int(low) - 1
+
+    def trim_step(self, partition: int, floor: Callable[[], int | None], older_than_ms: int) -> int:
+        """Drop some megabytes of older messages below the floor; the partition's last one always stays. 0: none is left.
+
+        The floor is asked for under the lock: a group made meanwhile keeps what it was made for.
+        """
         db = self._writing
         base = partition << _SHIFT
         try:
             with self.counter:
                 (next_,) = db.execute("select next from head where partition = ?", (partition,)).fetchone()
-                end = base | min(floor, next_ - 1)
+                lowest = floor()
+                end = base | (next_ - 1 if lowest is None else min(lowest, next_ - 1))
                 size = count = 0
                 last = None
                 for id, length, published_ms in db.execute(

@@ -7,17 +7,24 @@ from pipeline.stores.documents import Document, Documents, Kind, Outcome, Page, 
 
 
 class Away:
-    """`fails`: calls of a method that fail first, by its name; `refused`: ids it will never take."""
+    """`fails`: calls of a method that fail first, by its name; `after`: calls that are let through before those that
+    fail for ever; `refused`: ids it will never take.
+    """
 
     def __init__(self, store: Documents, refused: Collection[str] = (), **fails: int) -> None:
         self._store = store
         self._refused = refused
         self.fails = fails
+        self.after: dict[str, int] = {}
 
     def _answer(self, method: str) -> None:
         if self.fails.get(method, 0):
             self.fails[method] -= 1
             raise StoreUnavailable(f"{method} is away")
+        if method in self.after:
+            self.after[method] -= 1
+            if self.after[method] < 0:
+                raise StoreUnavailable(f"{method} is away")
 
     async def load(self, kind: Kind, ids: Collection[str]) -> Mapping[str, Document]:
         self._answer(f"load_{kind}")

@@ -9,6 +9,7 @@ import msgspec
 
 from actors.counters import Counters
 from actors.deliverer import Deliverer, Due
+from actors.letters import Letters
 from pipeline import instant
 from pipeline.definition import Destination, HttpSettings
 from pipeline.delivery import Outlet, delivery_id
@@ -88,8 +89,9 @@ async def deliver(
     crm, counters = Crm(clock, answer), Counters(clock)
     documents = await SqliteDocuments.open(tmp_path / "documents.db")
     try:
+        letters = Letters(documents, clock, counters, lambda: None)
         deliverer = Deliverer(
-            "crm", crm, documents, clock, lambda: 0.5, counters, lambda outlet: True, lambda: None
+            "crm", "", crm, letters, clock, lambda: 0.5, counters, lambda outlet: True, lambda: None
         )  # fmt: skip
         assert await deliverer.deliver(events)
         ids = [delivery_id("crm", one.entry.id) for one in events]
@@ -107,7 +109,7 @@ async def test_pauses_grow_and_the_other_side_may_ask_for_longer_ones(tmp_path: 
     crm, counters, deliverer, dead = await deliver(tmp_path, answer, due("a"))
     gaps = [later - earlier for earlier, later in zip(crm.came["a"], crm.came["a"][1:], strict=False)]
     assert [round(gap, 3) for gap in gaps] == [0.188, 0.375, 0.75, 100.0, 3.0]  # three quarters of 0.25, 0.5, 1, …
-    assert (counters.failed, counters.handled, deliverer.dead, dead) == (5, 1, 0, set())
+    assert (counters.failed, counters.handled, deliverer.dead, dead) == (5, 1, set(), set())
 
 
 async def test_what_is_a_day_old_is_given_up_and_the_next_one_of_its_profile_follows(tmp_path: Path) -> None:
@@ -118,7 +120,7 @@ async def test_what_is_a_day_old_is_given_up_and_the_next_one_of_its_profile_fol
     assert crm.came["a"][-1] > MINUTES_S
     assert crm.came["a"][-2] <= MINUTES_S
     assert crm.came["b"] == [crm.came["a"][-1]]
-    assert (deliverer.dead, counters.dead, dead) == (1, 1, {delivery_id("crm", "a")})
+    assert (len(deliverer.dead), counters.dead, dead) == (1, 1, {delivery_id("crm", "a")})
 
 
 async def test_refused_credentials_pause_the_destination_until_they_are_mended(tmp_path: Path) -> None:

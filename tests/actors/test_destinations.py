@@ -17,6 +17,7 @@ class Target:
     def __init__(self) -> None:
         self.status = 200
         self.stumbles: dict[int, int] = {}  #: number → how often it is refused before it is taken
+        self.refuses: set[int] = set()  #: numbers it will never take
         self.got: list[dict[str, Any]] = []
         self.refused = 0
         self.url = ""
@@ -26,6 +27,8 @@ class Target:
             self.refused += 1
             return web.Response(status=self.status)
         number = (await request.json()).get("number")
+        if number in self.refuses:
+            return web.Response(status=422)
         if self.stumbles.get(number, 0):
             self.stumbles[number] -= 1
             return web.Response(status=500)
@@ -121,6 +124,23 @@ async def test_a_refused_delivery_becomes_a_dead_letter_that_can_be_sent_or_drop
         assert (await system.private.post(f"/dead-letters/{second}/drop")).status_code == 200
         assert (await system.private.post(f"/dead-letters/{second}/send")).status_code == 409
         assert [one["key"] for one in strict.got] == [first]
+
+
+async def test_deliveries_whose_commit_was_lost_are_not_made_again(tmp_path: Path) -> None:
+    async with target() as crm:
+        async with running(tmp_path) as system:
+            await system.put("sources", "shop", {"static_profile_id": True})
+            await _destination(system, "crm", crm)
+            await _send(system, range(12))
+            before = await system.quiet()
+            await system.ports.log.drop_group("processed", "dest.crm")
+            await system.ports.log.create_group("processed", "dest.crm", "start")
+        async with running(tmp_path) as system:
+            await _send(system, range(12, 15))
+            account = await system.quiet()
+        assert before["destinations"]["crm"]["delivered"] == 12
+        assert account["destinations"]["crm"] == {"due": 15, "delivered": 15, "dead": 0, "in_flight": 0}
+        assert sorted(one["number"] for one in crm.got) == list(range(15))
 
 
 async def test_conditions_and_event_types_choose_what_is_delivered(tmp_path: Path) -> None:

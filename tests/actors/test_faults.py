@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from actors import collector as collector_module
-from actors.batcher import Batcher
 from actors.counters import Counters
 from actors.host import Host
+from actors.saver import Saver
 from actors.stage import Stage
 from pipeline import envelope, identity
 from pipeline.clock import SystemClock
@@ -68,17 +68,17 @@ async def test_a_store_that_goes_away_over_a_refusal_loses_nothing(tmp_path: Pat
 async def test_a_batcher_that_begins_again_saves_what_it_had_not_committed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = Batcher._save
+    store = Saver._save
     faults = 2
 
-    async def faulty(self: Batcher, documents: Sequence[Document]) -> None:
+    async def faulty(self: Saver, documents: Sequence[Document]) -> None:
         nonlocal faults
         if faults:
             faults -= 1
             raise StoreUnavailable("away")
         await store(self, documents)
 
-    monkeypatch.setattr(Batcher, "_save", faulty)
+    monkeypatch.setattr(Saver, "_save", faulty)
     async with running(tmp_path) as system:
         await system.put("sources", "shop", {})
         assert (await system.track(payload("shop", session={"id": "s"}))).status_code == 200

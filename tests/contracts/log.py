@@ -226,6 +226,57 @@ class LogContract:
         await log.drop_group("processed", "dest.x")
         assert list(await other.groups("processed")) == []
 
+    async def test_a_group_created_at_a_time_begins_with_what_was_published_then(self, open_log: OpenLog) -> None:
+        log, other = await open_log(), await open_log()
+        early = await self.published(log, 0, b"early")
+        first = await self.published(log, 0, b"first")
+        await log.append("processed", 0, b"second", 1)
+        await self.published(log, 1, b"only early ones")
+        after_all = time.time_ns() // 1_000_000 + 60_000
+        for name, at in (("dest.0", 0), ("dest.1", first), ("dest.2", early + 1), ("dest.3", after_all)):
+            await other.create_group("processed", name, at)
+        await log.append("processed", 1, b"new", 1)
+        whole = [b"early", b"first", b"second"]
+        expected = {"dest.0": whole, "dest.1": whole[1:], "dest.2": whole[1:], "dest.3": []}
+        for name, found in expected.items():
+            member = await log.join("processed", name, "w")
+            await held(member, {0, 1, 2, 3})
+            assert [m.data for m in await member.read(0, _ANY)] == found
+            assert (await member.read(1, _ANY))[-1].data == b"new"
+            assert not await member.read(3, _ANY)
+            await member.close()
+        # it holds what it begins with, whatever the others have done
+        for name in ("dest.0", "dest.3"):
+            await log.drop_group("processed", name)
+        await log.trim("processed", later_ms())
+        member = await log.join("processed", "dest.1", "w")
+        await held(member, {0, 1, 2, 3})
+        assert [m.data for m in await member.read(0, _ANY)] == whole[1:]
+        await member.close()
+
+    async def test_a_group_created_at_a_time_before_the_log_begins_with_the_oldest_left(
+        self, open_log: OpenLog
+    ) -> None:
+        log = await open_log()
+        for n in range(5):
+            await log.append("processed", 0, b"%d" % n, 1)
+        await log.trim("processed", later_ms())
+        left = [m.data for m in await log.read("processed", 0, BEGINNING, _ANY)]
+        await log.create_group("processed", "dest.x", 1)
+        member = await log.join("processed", "dest.x", "w")
+        await held(member, {0, 1, 2, 3})
+        assert [m.data for m in await member.read(0, _ANY)] == left
+        await member.close()
+
+    async def published(self, log: Log, partition: int, data: bytes) -> int:
+        """Append one message of a millisecond of its own; returns which."""
+        position = await log.append("processed", partition, data, 1)
+        (message,) = await log.read("processed", partition, position, 1, inclusive=True)
+        async with asyncio.timeout(_BOUND_S):
+            while time.time_ns() // 1_000_000 <= message.published_ms:
+                await asyncio.sleep(0.001)
+        return message.published_ms
+
     async def test_backlog_counts_records_behind_the_cursor(self, open_log: OpenLog) -> None:
         log = await open_log()
         await log.create_group("collected", "g", "start")

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from pipeline import definition, envelope
 from pipeline.definition import Destination
-from pipeline.delivery import Outlet, Request, Selection, Verdict, dead_letter, delivery_id, judge, retry_after_s
+from pipeline.delivery import Outlet, Request, Selection, Verdict, delivery_id, judge, retry_after_s
+from pipeline.document import decode_document
 from pipeline.envelope import CHANGED, Entry, Pair, Processed, Through, Totals, View
 from pipeline.errors import Malformed
 from pipeline.http.port import Response
+from pipeline.letter import Letter, new_letter
 
 NOW_MS = 1_700_000_000_000  # 2023-11-14T22:13:20Z
 
@@ -212,9 +214,13 @@ def test_no_header_makes_it_raise(text: str) -> None:
 
 def test_a_dead_letter_holds_what_is_needed_to_send_it_again_and_no_secret() -> None:
     made = request(entry(), settings={"url": "https://x/${TOKEN}", "headers": {"authorization": "${TOKEN}"}})
-    letter = dead_letter(made, "crm", entry(), "400 Bad Request", "2023-11-14T22:13:20.000Z")
+    stored = new_letter(made, "crm", "", entry(), "400 Bad Request", 1_700_000_000_000)
+    letter = decode_document(stored.body)
     outlet = Outlet(destination(settings={"url": "https://x/${TOKEN}"}), now, secrets)
     again = outlet.call(letter["id"], letter["body"].encode())
     assert (again.id, again.body, again.headers["idempotency-key"]) == (made.id, made.body, made.id)
     assert (letter["state"], letter["reason"], letter["event"]) == ("waiting", "400 Bad Request", "e")
     assert "s3cret" not in json.dumps(letter)
+    of_replay = Letter(new_letter(made, "crm", "r-1", entry(), "400 Bad Request", 1_700_000_000_000))
+    assert (of_replay.delivery, of_replay.request_body) == (made.id, made.body)
+    assert of_replay.body["id"] != stored.id

@@ -8,7 +8,20 @@ from functools import cache
 from random import Random
 from typing import Any
 
-from actors import batcher, channel, collector, deliverer, dispatcher, executor, host, owned, partitions, persist
+from actors import (
+    batcher,
+    channel,
+    collector,
+    deliverer,
+    dispatcher,
+    executor,
+    host,
+    owned,
+    partitions,
+    persist,
+    restorer,
+    saver,
+)
 from actors import build as stages
 from pipeline import definitions_watch
 from pipeline.hot import Limits
@@ -22,7 +35,7 @@ _KNOBS: tuple[tuple[Any, str, tuple[float, ...]], ...] = (
     (collector, "_READ_BYTES", (1_000_000, 1, 2_000)),
     (collector, "_CUT_BYTES", (_HUGE, 1, 3_000)),
     (batcher, "_READ_BYTES", (_HUGE, 1, 8_000)),
-    (batcher, "_MAX_DOCUMENTS", (2_000, 1, 5)),
+    (saver, "MAX_DOCUMENTS", (2_000, 1, 5)),
     (channel, "_READ_BYTES", (300_000, 1, 4_000)),
     (executor, "_READ_BYTES", (300_000, 1, 4_000)),
     (owned, "_READ_BYTES", (4_000_000, 1)),
@@ -39,6 +52,7 @@ _PAUSES: tuple[tuple[Any, str, float], ...] = (
     (channel, "_IDLE_WAIT_S", 5.0),
     (executor, "_IDLE_WAIT_S", 5.0),
     (dispatcher, "_LOOK_S", 0.7),
+    (restorer, "_LOOK_S", 5.0),
     (host, "BEAT_S", 30.0),
     (host, "_TRIM_S", 20.0),
     (definitions_watch, "POLL_S", 1.0),

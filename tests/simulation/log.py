@@ -377,14 +377,16 @@ class SimulatedLog:
 
         return await self._ask(join)
 
-    async def create_group(self, topic: str, group: str, at: Literal["start", "end"]) -> None:
+    async def create_group(self, topic: str, group: str, at: Literal["start", "end"] | int) -> None:
         def create() -> None:
             where = self.broker.topics[topic]
             if group not in where.groups:
                 where.groups[group] = made = _Group()
-                if at == "end":
+                if at != "start":
                     made.committed = {
-                        number: one.messages[-1].position for number, one in enumerate(where.partitions) if one.messages
+                        number: before[-1].position
+                        for number, one in enumerate(where.partitions)
+                        if (before := [m for m in one.messages if at == "end" or m.published_ms < at])
                     }
                     made.persisted = dict(made.committed)
 
