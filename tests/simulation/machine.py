@@ -99,6 +99,11 @@ class Machine:
         if self.process.alive and not running.cancelled() and (error := running.exception()) is not None:
             self._failed(f"worker {self.name} ended: {type(error).__name__}: {error}")
 
+    @property
+    def standing(self) -> Mapping[str, str]:
+        """Its stages that must not go on, and why."""
+        return self._host.standing
+
     async def stop(self) -> None:
         """In order, as by SIGTERM."""
         stopping = self.process.spawn(self._host.stop(5.0), "stop")

@@ -167,7 +167,10 @@ class World:
         await asyncio.gather(faults, return_exceptions=True)
         self._calm()
         await asyncio.gather(*busy)
-        judge.judge(self, await self._quiet())
+        account = await self._quiet()
+        for machine in self.machines:
+            self.wrong += [f"{stage} stands still: {why}" for stage, why in machine.standing.items()]
+        judge.judge(self, account)
 
     async def _end(self) -> None:
         """Let every task come to its end."""
