@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 DATA   ?= ./data
 
-.PHONY: help setup demo up test check bench clean
+.PHONY: help setup demo up test simulate check bench clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -26,6 +26,9 @@ up: setup ## start Rayfold on this machine and stay
 
 test: setup ## all tests
 	$(BIN)/python -m pytest $(ARGS)
+
+simulate: setup ## random schedules of crashes and faults on virtual time, for an hour; ARGS="--hours 8 --seeds 1000000:0"
+	$(BIN)/python -m tests.simulation --hours 1 $(ARGS)
 
 check: setup ## format, lint, types, architecture
 	$(BIN)/ruff format --check .

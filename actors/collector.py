@@ -14,7 +14,7 @@ from pipeline.batch import Batch
 from pipeline.catalog import Catalog
 from pipeline.clock import Clock
 from pipeline.definitions_watch import DefinitionsWatch
-from pipeline.document import decode_document
+from pipeline.document import decode_living
 from pipeline.envelope import CollectedRecords, Heard, Sender
 from pipeline.errors import Retry, Stop, StoreUnavailable, Undigested
 from pipeline.fold import Fold, Missing
@@ -234,9 +234,7 @@ class Collector:
             if document is None:
                 fold.hot.loaded(id, 0, None, 0)
             else:
-                body = decode_document(document.body)
-                live = None if body.get("deleted") else body
-                fold.hot.loaded(id, document.version, live, len(document.body))
+                fold.hot.loaded(id, document.version, decode_living(document.body), len(document.body))
 
     async def _checkpoint(self, owned: Owned) -> None:
         """A quiet partition's last envelope must never be the oldest thing that retention could take."""

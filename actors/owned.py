@@ -2,6 +2,7 @@
 
 from actors import outbox
 from pipeline import envelope
+from pipeline.document import decode_living
 from pipeline.envelope import Heard, Processed, Through, Totals
 from pipeline.errors import Disordered
 from pipeline.hot import Held, Hot, Limits
@@ -74,7 +75,7 @@ class Owned:
         self.hot.remember((entry.id for entry in processed.events), sequence)
         self.hot.remember((receipt.id for receipt in processed.receipts), sequence)
         for stored in (*processed.profiles, *processed.sessions):
-            self.hot.put(stored.id, Held(stored.version, envelope.decode_object(stored.body), 0, sequence))
+            self.hot.put(stored.id, Held(stored.version, decode_living(bytes(stored.body)), 0, sequence))
             held = self.hot.get(stored.id)
             assert held is not None
             self.hot.changed(stored.id, held, len(bytes(stored.body)), sequence)

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from pipeline import envelope
+from pipeline.document import tombstone
 from pipeline.envelope import Answer, Entry, Heard, Outgoing, Pair, Processed, Stored, Through, Totals, View
 from pipeline.hot import Held, Hot
 from pipeline.log.port import Position
@@ -102,7 +103,7 @@ class Batch:
 
     def _add(self, documents: dict[str, Held], id: str, held: Held) -> None:
         if id not in documents:
-            self.size += held.encoded_bytes if held.version else len(envelope.encode(held.body))
+            self.size += held.encoded_bytes if held.version else len(_encoded(id, held))
             held.version += 1
             documents[id] = held
 
@@ -137,7 +138,11 @@ class Batch:
     def _pinned(self, documents: Mapping[str, Held], hot: Hot) -> list[Stored]:
         stored = []
         for id, held in documents.items():
-            body = envelope.encode(held.body)
+            body = _encoded(id, held)
             hot.changed(id, held, len(body), self.sequence)
             stored.append(Stored(id, held.version, msgspec.Raw(body)))
         return stored
+
+
+def _encoded(id: str, held: Held) -> bytes:
+    return envelope.encode(tombstone(id) if held.body is None else held.body)

@@ -1,4 +1,5 @@
-"""Commands of stages applied to the hot state of one partition: aliases of sessions, effects of workflow runs. Sans I/O."""
+"""Commands of stages applied to the hot state of one partition: aliases of sessions, effects of workflow runs,
+deletions. Sans I/O."""
 
 from collections.abc import Mapping
 
@@ -7,12 +8,12 @@ import msgspec
 from pipeline import identity, instant, operations
 from pipeline.batch import Batch
 from pipeline.catalog import Catalog
-from pipeline.document import alias_document, internal_document
+from pipeline.document import alias_document, erased_document, internal_document
 from pipeline.envelope import CHANGED, DEPTH_SHIFT, INTERNAL
 from pipeline.hot import Held, Hot, refusal_if_full
 from pipeline.mapping.table import EventType
 from pipeline.operations import FieldError
-from pipeline.record import Alias, Effect, Json
+from pipeline.record import Alias, Effect, Erase, Json
 from pipeline.resolve import Elsewhere, Unknown, follow, hop
 
 #: Workflow runs that may cause one another in a chain.
@@ -36,6 +37,24 @@ class Commands:
         assert held is not None
         if held.body is None and held.version == 0 and command.id != command.to:
             write_alias(self._hot, command.id, command.to, command.received_ms, batch)
+
+    def erase(self, erase: Erase, known: bool, batch: Batch) -> None:
+        """Put a tombstone in the profile's place, or pass the command on. `known`: it was done before."""
+        found = follow(erase.profile, self._hot, *self._place)
+        assert not isinstance(found, Unknown), "missing() was not empty"
+        if isinstance(found, Elsewhere):
+            batch.send(found.profile, 0, msgspec.structs.replace(erase, profile=found.profile, hops=hop(erase.hops)))
+            return
+        held = self._hot.get(found.profile)
+        assert held is not None
+        if known or held.body is None:
+            return
+        held.body = None
+        batch.profile(found.profile, held)
+        batch.totals.internal += 1
+        self._hot.remember([erase.id], batch.sequence)
+        document = erased_document(erase, found.profile)
+        batch.event(document, document["type"], OWN_SOURCE, found.profile, INTERNAL | CHANGED, -1, ())
 
     def effect(self, effect: Effect, catalog: Catalog, batch: Batch) -> None:
         """Change the profile, or pass the command on to where its profile lives now; refused ones are counted."""

@@ -4,7 +4,7 @@ from typing import Any
 
 from pipeline import envelope, instant
 from pipeline.errors import UnknownFormat
-from pipeline.record import Effect, EventIn, Json, Payload
+from pipeline.record import Effect, Erase, EventIn, Json, Payload
 
 #: Format of every stored document, in its field ``schema``.
 SCHEMA = 1
@@ -52,6 +52,20 @@ def new_profile(id: str, payload: Payload, now_ms: int) -> Json:
         "active": True,
         "data": {"anonymous": True},
     }
+
+
+def tombstone(id: str) -> Json:
+    """What a deleted profile leaves: a version that nothing older passes.
+
+    It stands for nobody, so searches for profiles pass it over as they pass over aliases.
+    """
+    return {"schema": SCHEMA, "id": id, "deleted": True, "merged_into": ""}
+
+
+def decode_living(body: bytes) -> Json | None:
+    """A stored profile, alias or session; None for a tombstone. Raises `UnknownFormat`."""
+    value = decode_document(body)
+    return None if value.get("deleted") else value
 
 
 def alias_document(id: str, to: str, now_ms: int) -> Json:
@@ -118,6 +132,19 @@ def event_document(event: EventIn, payload: Payload, profile: str | None) -> Jso
     if event.tags:
         document["tags"] = {"values": event.tags, "count": len(event.tags)}
     return document
+
+
+def erased_document(erase: Erase, profile: str) -> Json:
+    """The event that says that a profile was deleted; nothing of what it was."""
+    time = instant.to_text(erase.received_ms)
+    return {
+        "schema": SCHEMA,
+        "id": erase.id,
+        "type": "profile-deleted",
+        "metadata": {"time": {"insert": time, "create": time}, "status": "processed", "client": False},
+        "profile": {"id": profile},
+        "properties": {},
+    }
 
 
 def internal_document(id: str, type: str, effect: Effect, profile: str, properties: Json) -> Json:

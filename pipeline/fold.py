@@ -20,7 +20,7 @@ from pipeline.identity import Kind
 from pipeline.limits import MAX_IDS
 from pipeline.mapping.table import EventType
 from pipeline.operations import FieldError, reported
-from pipeline.record import Alias, Effect, EventIn, Json, Payload, Record
+from pipeline.record import Alias, Effect, Erase, EventIn, Json, Payload, Record
 from pipeline.resolve import Elsewhere, Unknown, follow, hop, resolve
 
 
@@ -62,10 +62,11 @@ class Fold:
         """What must be loaded before `apply` may be called with this record; changes nothing."""
         if isinstance(record, Payload):
             return self._missing_for_payload(record)
-        found = follow(record.profile if isinstance(record, Effect) else record.id, self.hot, *self._place)
+        events = self.missing_events(record).events
+        found = follow(record.id if isinstance(record, Alias) else record.profile, self.hot, *self._place)
         if isinstance(found, Unknown):
-            return Missing(profiles=frozenset((found.profile,)))
-        return Missing()
+            return Missing(profiles=frozenset((found.profile,)), events=events)
+        return Missing(events=events)
 
     @property
     def _place(self) -> tuple[int, int]:
@@ -73,9 +74,11 @@ class Fold:
 
     def missing_events(self, record: Record) -> Missing:
         """The same for `reject`."""
+        hot = self.hot
+        if isinstance(record, Erase) and not hot.knows(record.id) and record.id not in self._asked:
+            return Missing(events=frozenset((record.id,)))
         if not isinstance(record, Payload):
             return Missing()
-        hot = self.hot
         return Missing(
             events=frozenset(
                 event.id
@@ -106,6 +109,9 @@ class Fold:
             self._payload(record, api, catalog, batch)
         elif isinstance(record, Effect):
             self._commands.effect(record, catalog, batch)
+        elif isinstance(record, Erase):
+            known = self.hot.knows(record.id) or self._asked[record.id]
+            self._commands.erase(record, known, batch)
         else:
             self._commands.alias(record, batch)
 

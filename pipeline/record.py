@@ -82,4 +82,13 @@ class Effect(msgspec.Struct, tag="effect", tag_field="k", omit_defaults=True, kw
     emitted: list[tuple[str, Json]] = []
 
 
-Record = Payload | Alias | Effect
+class Erase(msgspec.Struct, tag="erase", tag_field="k", omit_defaults=True, kw_only=True):
+    """Profile `profile` is to be forgotten; what names it later begins a new one."""
+
+    id: str  #: of the internal event that says so; the same each time it is asked for
+    profile: str
+    received_ms: int
+    hops: int = 0  #: partitions it was forwarded by
+
+
+Record = Payload | Alias | Effect | Erase

@@ -28,6 +28,7 @@ class Faults:
     refused: float = 0.0  #: documents it will never take
     refresh_s: float = 0.0  #: how long a search does not see what was saved
     checks_versions: bool = True
+    keeps_tombstones: bool = True
 
 
 class Kept(NamedTuple):
@@ -115,6 +116,9 @@ class Shards:
             older = before.version >= document.version and self.faults.checks_versions
             if document.kind in CREATE_ONLY or older:
                 return Outcome(Saved.KEPT)
+        if not self.faults.keeps_tombstones and b'"deleted":true' in document.body:
+            kept.pop(document.id, None)
+            return Outcome(Saved.DONE)
         visible_s = self._now_s() + self.faults.refresh_s
         kept[document.id] = Kept(document.version, document.body, refused, visible_s, fields)
         return Outcome(Saved.DONE)

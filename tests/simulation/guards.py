@@ -157,6 +157,10 @@ def _any_version(world: World) -> None:
     world.shards.faults.checks_versions = False
 
 
+def _no_tombstones(world: World) -> None:
+    world.shards.faults.keeps_tombstones = False
+
+
 def _drops_the_last(world: World) -> None:
     world.broker.faults.keeps_last = False
 
@@ -188,6 +192,7 @@ GUARDS: Sequence[Guard] = (
     Guard("pinning until stored", [(Hot, "evict", _forget_the_unsaved)], only=("store", "append")),
     Guard("receipts", [(Batch, "receipt", lambda self, id, body: None)]),
     Guard("versions of documents", world=_any_version, only=("pause", "scale", "partial", "fuse")),
+    Guard("tombstones", world=_no_tombstones, only=("erase", "crash")),
     Guard("last envelope kept", world=_drops_the_last, only=("trim", "crash", "jump")),
     Guard(
         "checkpoint envelopes",

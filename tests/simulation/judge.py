@@ -8,6 +8,7 @@ import msgspec
 
 from pipeline import envelope
 from pipeline.account_terms import Account
+from pipeline.document import decode_living
 from pipeline.envelope import INTERNAL, TRANSIENT, Entry, Processed, Runs
 from pipeline.topics import COLLECTED, PROCESSED, RUNS
 from tests.simulation.client import Sent
@@ -58,7 +59,12 @@ class Judge:
         for one in self.folded:
             if not one.entry.flags & INTERNAL:
                 self.by_mark[one.body["properties"]["mark"]].append(one)
-        self.profiles = {id: envelope.decode_object(kept.body) for id, kept in world.shards.kinds["profile"].items()}
+        self.erased = {one.entry.profile for one in self.folded if one.entry.type == "profile-deleted"}
+        self.profiles = {
+            id: body
+            for id, kept in world.shards.kinds["profile"].items()
+            if (body := decode_living(kept.body)) is not None
+        }
         self.history = History(world.rows.history)
         self.sent: dict[str, Sent] = {
             mark: sent for client in world.clients for sent in client.sent for mark in sent.marks
@@ -143,13 +149,17 @@ class Judge:
             if one.entry.profile is None:
                 continue
             if one.entry.flags & INTERNAL:
+                if one.entry.type == "profile-deleted":  # of its partition, so in this order
+                    interests[one.entry.profile] = 0
+                    effects[one.entry.profile].clear()
                 if one.entry.type == "profile-changed":
                     effects[str(self.survivor(one.entry.profile))][one.body["properties"]["workflow"]] += 1
                 continue
             sent = self.sent[one.body["properties"]["mark"]]
             if sent.option("saveProfile"):
                 who = self.survivor(one.entry.profile)
-                self.check("an event's profile leads nowhere:", who is not None, one.entry.id)
+                lives = who is not None or self.end(one.entry.profile) in self.erased
+                self.check("an event's profile leads nowhere:", lives, one.entry.id)
                 if one.entry.type == "increase-interest":
                     interests[str(who)] += 1
         visits = Counter(
@@ -161,7 +171,7 @@ class Judge:
         }  # fmt: skip
         for id, body in self.profiles.items():
             if "merged_into" in body:
-                lives = self.survivor(id) is not None or self.end(id) in unsaved  # nobody wanted it kept
+                lives = self.survivor(id) is not None or self.end(id) in unsaved | self.erased
                 self.check("an alias leads nowhere:", lives, id)
                 continue
             self.check(
@@ -170,7 +180,7 @@ class Judge:
             for workflow in ("w1", "w2"):
                 found, expected = body["stats"].get(workflow, 0), effects[id][workflow]
                 self.check("effects counted", found == expected, f"{workflow} {id} {found} {expected}")
-            if id not in unsaved:
+            if id not in unsaved | self.erased:
                 self.check(
                     "visits", body["stats"]["visits"] == visits[id], f"{id} {body['stats']['visits']} {visits[id]}"
                 )
@@ -182,7 +192,8 @@ class Judge:
                 (one, *_) = self.by_mark.get(mark, [None])
                 if one is not None and one.entry.profile is not None and sent.option("saveProfile"):
                     who = self.survivor(sent.profile)
-                    self.check("an answered id leads nowhere:", who is not None, sent.profile)
+                    lives = who is not None or self.end(sent.profile) in self.erased
+                    self.check("an answered id leads nowhere:", lives, sent.profile)
                     self.check("an answered id leads elsewhere:", who == self.survivor(one.entry.profile), mark)
 
     def order(self) -> None:
@@ -203,12 +214,15 @@ class Judge:
         for id, times in runs.items():
             self.check("ran twice:", times == 1, id)
             self.check("run not recorded:", id in self.world.shards.kinds["run"], id)
+        internal -= Counter(one.entry.id for one in self.folded if one.entry.type == "profile-deleted")
         wanted = Counter(envelope.decode_any(bytes(item.record))["id"] for _, one in self.runs for item in one.out)
         self.check("effects too many", not internal - wanted, internal - wanted)
         refused = wanted - internal  # of a profile that was not to be saved
         self.check("effects refused", self.account is None or refused.total() == self.account.refused_effects)
-        causes = {one.body["properties"]["mark"] for one in self.folded if one.entry.id in self._causes(refused)}
-        self.check("effects missing", not any(self.sent[mark].option("saveProfile") for mark in causes), refused)
+        unkept = [one for one in self.folded if one.entry.id in self._causes(refused)]
+        for one in unkept:
+            wanted_kept = self.sent[one.body["properties"]["mark"]].option("saveProfile")
+            self.check("effect missing", not wanted_kept or one.entry.profile in self.erased, refused)
         self.check("runs that nobody made", self.world.shards.kinds["run"].keys() == runs.keys())
 
     def deliveries(self) -> None:

@@ -11,13 +11,17 @@ from fastapi import Request
 
 from actors.build import build
 from actors.host import Host
+from pipeline import envelope
 from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.errors import RayfoldError
+from pipeline.intake import Accepted
 from pipeline.journal import Journal
 from pipeline.limits import Limits
 from pipeline.ports import Ports
+from pipeline.record import Erase
 from pipeline.secrets import SecretBox
 from serve.changes import Changes
+from serve.coalescer import Coalescer
 from serve.errors import status_of
 from serve.running import Running
 from serve.track import Track
@@ -88,6 +92,7 @@ class Machine:
         self._track: Track | None = None
         self._watch = watch
         self.changes = Changes(ports)
+        self._commands = Coalescer(ports.log, ports.new_id())
         self.account = Running(ports, watch, (), {}, _nothing_wanted).account
 
     def _ended(self, running: "asyncio.Task[None]") -> None:
@@ -114,6 +119,11 @@ class Machine:
         if not task.done() or task.cancelled():
             raise Unreachable
         return task.result()
+
+    async def erase(self, id: str, profile: str) -> None:
+        """Append the command that deletes a profile; durable on return."""
+        record = envelope.encode(Erase(id=id, profile=profile, received_ms=self.ports.clock.now_ms()))
+        await self._commands.append([Accepted(id, profile, record, 0, None, None, (), ())])
 
     async def _answer(self, body: bytes) -> Answer:
         if self._track is None:  # it needs the loop of its process

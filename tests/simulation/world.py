@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import Any
 
-from pipeline.errors import RayfoldError
+from pipeline.errors import LogUnavailable, RayfoldError
 from pipeline.topics import COLLECTED, COLLECTOR_GROUP, PROCESSED, STORE_GROUP, WORKFLOW_GROUP
 from serve.changes import Changes
 from tests.simulation import judge, knobs
@@ -45,6 +45,7 @@ FAULTS = (
     "clock",  # clocks step
     "trim",  # retention
     "changes",  # definitions change
+    "erase",  # profiles are deleted
 )
 #: Not drawn: "days", weeks of quiet under living owners.
 
@@ -156,6 +157,8 @@ class World:
             busy.append(asyncio.create_task(self.operator.run(random.randint(1, 6))))
         if "days" in self.on:
             busy.append(asyncio.create_task(self._days_go_by()))
+        if "erase" in self.on:
+            busy.append(asyncio.create_task(self._erase_some(random.randint(1, 4))))
         faults = asyncio.create_task(self._faults())
         await asyncio.wait(busy, timeout=random.choice((5.0, 20.0, 40.0)))
         if random.random() < 0.5:  # the last word may be a fault
@@ -359,6 +362,26 @@ class World:
         if self.random.random() < 0.3:
             self.time.jump(_EIGHT_DAYS_MS)
             self.broker.copies.clear()  # no client sends again what it sent last week
+
+    async def _erase_some(self, count: int) -> None:
+        """People who want to be forgotten, once each."""
+        for number in range(count):
+            await asyncio.sleep(self.random.choice((0.5, 2.0, 6.0)))
+            answered = [sent for client in self.clients for sent in client.sent if sent.answered and sent.profile]
+            if not answered:
+                continue
+            profile = str(self.random.choice(answered).profile)
+            while not await self._erased(f"erased-{number}", profile):
+                await asyncio.sleep(0.3)
+
+    async def _erased(self, id: str, profile: str) -> bool:
+        try:
+            machine = self._api()
+            await machine.do(machine.erase(id, profile))
+        except (Unreachable, LogUnavailable):
+            return False
+        self.happened["profile erased"] += 1
+        return True
 
     async def _days_go_by(self) -> None:
         """Weeks in which nobody is away for long."""
