@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from pipeline import identity
+from pipeline import envelope, identity
 from pipeline.envelope import decode_processed_header
+from pipeline.record import Erase
 from pipeline.topics import PROCESSED, RUNS
 from tests.actors.away import Away
 from tests.actors.test_destinations import target
@@ -132,9 +133,16 @@ async def test_a_rebuilt_store_is_equal_to_the_lost_one(tmp_path: Path) -> None:
         await system.put("destinations", "crm", {"settings": {"url": crm.url}})
         await _send(system, range(30))
         await system.quiet(40)
+        gone = identity.mint(identity.Kind.PROFILE, "p-4")
+        erase = envelope.encode(Erase(id=identity.event_id("@erase", gone), profile=gone, received_ms=1))
+        partition = identity.partition(gone, 4)
+        await system.ports.log.append("collected", partition, envelope.collected([erase], [0]), 1)
+        async with asyncio.timeout(10):
+            while b"deleted" not in (await system.ports.documents.load("profile", [gone]))[gone].body:
+                await asyncio.sleep(0.02)
+        await system.quiet(40)
         delivered = len(crm.got)
         kept = _documents(tmp_path)
-        await system.quiet(40)
     _lose(tmp_path)
     async with running(tmp_path) as system:
         await replayed(system, {"group": "store", "from": "1970-01-01"})
