@@ -11,11 +11,14 @@ _TIMEOUT = aiohttp.ClientTimeout(total=8)
 class Load:
     """Senders that run until `stop`; afterwards everything that was begun is answered."""
 
-    def __init__(self, url: str, source: str, senders: int = 8, profiles: int = 16, start: int = 0) -> None:
+    def __init__(
+        self, url: str, source: str, senders: int = 8, profiles: int = 16, start: int = 0, pause_s: float = 0.0
+    ) -> None:
         self._url = f"{url}/track"
         self._source = source
         self._senders = senders
         self._profiles = profiles
+        self._pause_s = pause_s  #: of each sender between an answer and its next event
         self._next = start
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
@@ -28,6 +31,10 @@ class Load:
         return self
 
     async def __aexit__(self, *failure: object) -> None:
+        if failure[0] is not None and self._task is not None:
+            self._task.cancel()  # what was begun may never be answered
+            await asyncio.gather(self._task, return_exceptions=True)
+            return
         await self.stop()
 
     async def stop(self) -> None:
@@ -62,6 +69,7 @@ class Load:
                 await asyncio.sleep(0.1)
             self.answered.append(message)
             self.per_profile[profile] += 1
+            await asyncio.sleep(self._pause_s)
 
     async def _post(self, session: aiohttp.ClientSession, payload: object) -> bool:
         self.tries += 1

@@ -1,0 +1,95 @@
+"""`make chaos`: real kills and stops of every process of an installation under load, with a verdict after each."""
+
+import random
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from cluster.settings import LAYOUTS
+from tests.chaos import faults
+from tests.chaos.campaign import campaign
+from tests.chaos.conditions import conditions
+from tests.chaos.report import written
+from tests.chaos.rounds import Outcome
+
+_HOWS = (faults.KILL, faults.STOP)
+
+
+def _list(context: click.Context, parameter: click.Parameter, value: str) -> list[str]:
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+@click.command()
+@click.option("--rounds", default=20, show_default=True, help="Of each kind.")
+@click.option("--kinds", default="", callback=_list, help="With commas between them; all that a layout has.")
+@click.option("--hows", default="kill,stop", show_default=True, callback=_list, help="What is done to them.")
+@click.option("--layouts", default="compact,v1.1", show_default=True, callback=_list)
+@click.option("--seed", default=1, show_default=True, help="Of all that is left to chance.")
+@click.option("--stop-seconds", default=30.0, show_default=True, help="How long a stop lasts.")
+@click.option("--report", type=click.Path(path_type=Path), help="Write the figures here.")
+def chaos(
+    rounds: int,
+    kinds: list[str],
+    hows: list[str],
+    layouts: list[str],
+    seed: int,
+    stop_seconds: float,
+    report: Path | None,
+) -> None:
+    """Kill and stop every process of a real installation under load; exit status 1 when anything went wrong."""
+    plan = {layout: _plan(layout, rounds, kinds, hows, seed) for layout in layouts}
+    command = f'make chaos ARGS="{shlex.join(sys.argv[1:])}"'
+    under = conditions(command, stop_seconds)
+    outcomes: list[Outcome] = []
+    for layout, todo in plan.items():
+        chance = random.Random(f"{seed} {layout} moments")
+        for outcome in campaign(layout, todo, chance, stop_seconds, click.echo):
+            outcomes.append(outcome)
+            click.echo(_line(outcome, len(outcomes), sum(map(len, plan.values()))))
+            if report is not None:
+                report.write_text(written(under, outcomes))
+    if any(outcome.problem for outcome in outcomes):
+        raise click.exceptions.Exit(1)
+
+
+def _plan(layout: str, rounds: int, kinds: list[str], hows: list[str], seed: int) -> list[faults.Fault]:
+    """Each round has every fault once, in an order left to chance."""
+    if layout not in LAYOUTS:
+        raise click.BadParameter(f"{layout} is no layout; use {', '.join(LAYOUTS)}")
+    if not set(hows) <= set(_HOWS):
+        raise click.BadParameter(f"--hows takes {', '.join(_HOWS)}")
+    try:
+        wanted = dict.fromkeys(faults.kind(name, layout) for name in kinds or faults.kinds(layout))
+    except KeyError as error:
+        raise click.BadParameter(f"{error} is no kind; use {', '.join(faults.kinds(layout))}") from None
+    chance = random.Random(f"{seed} {layout}")
+    plan = []
+    for _ in range(rounds):
+        every = [faults.fault(kind, how, layout, chance) for kind in wanted for how in hows]
+        chance.shuffle(every)
+        plan += every
+    return plan
+
+
+def _line(outcome: Outcome, number: int, of: int) -> str:
+    verdict = outcome.verdict
+    found = f"{outcome.events} events"
+    if verdict is not None:
+        found += f", {verdict.lost} lost, {verdict.doubled} doubled, {verdict.disordered} out of order"
+    times = ", ".join(
+        f"{name} {value:.1f} s"
+        for name, value in (
+            ("recovered", outcome.recovered_s), ("after waking", outcome.woken_s), ("whole", outcome.whole_s),
+        )
+        if value is not None
+    )  # fmt: skip
+    anew = ", head started anew" if outcome.head_anew else ""
+    return (
+        f"{number}/{of} {outcome.layout}: {outcome.fault}: {found}; {times}{anew}{' WRONG' if outcome.problem else ''}"
+    )
+
+
+if __name__ == "__main__":
+    chaos()
