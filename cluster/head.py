@@ -41,6 +41,7 @@ class Head:
         self._settings = settings
         self._ports = ports
         self._process: subprocess.Popen[bytes] | None = None
+        self._raylet: int | None = None
         self._log = settings.data / "ray.log"
 
     def start(self) -> None:
@@ -101,8 +102,15 @@ class Head:
         return None if self._process is None else self._process.pid
 
     def died(self) -> bool:
-        """Whether the head has ended by itself."""
-        return self._process is not None and self._process.poll() is not None
+        """Whether the head has ended by itself, or its raylet and so the whole node.
+
+        `ray start` minds only a raylet that ended badly; one whose agent was killed ends everything and then itself, in order.
+        """
+        if self._process is None:
+            return False
+        if self._raylet is None:
+            self._raylet = next((pid for pid in self.members() if _is_raylet(pid)), None)
+        return self._process.poll() is not None or (self._raylet is not None and not _is_raylet(self._raylet))
 
     def stop(self) -> None:
         """Drain and end the head and everything it started; bounded."""
@@ -118,7 +126,7 @@ class Head:
                 process.wait()
         self._end_orphans()
         shutil.rmtree(self.folder, ignore_errors=True)
-        self._process = None
+        self._process = self._raylet = None
 
     def _end_orphans(self) -> None:
         """What is left of this installation."""
@@ -150,3 +158,11 @@ class Head:
             if mark in environment.split(b"\0"):
                 found.append(int(entry.name))
         return found
+
+
+def _is_raylet(pid: int) -> bool:
+    """False for a process that has ended, waited for or not."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].endswith(b"/raylet")
+    except OSError:
+        return False

@@ -37,8 +37,8 @@ class StageFacts(NamedTuple):
     groups: tuple[str, ...]  #: a name ending in ``.`` stands for all groups that begin so
 
 
-#: What Serve says of its deployments: stage → workers wanted, and restarts seen.
-Wanted = Callable[[], Awaitable[Mapping[str, Mapping[str, int]]]]
+#: What whoever starts workers says of them: stage → wanted and running; None while it does not answer.
+Wanted = Callable[[], Awaitable[Mapping[str, Mapping[str, int]] | None]]
 
 
 class Running:
@@ -62,7 +62,8 @@ class Running:
     async def status(self) -> dict[str, Any]:
         """Per stage: workers wanted and alive, partitions, counters, backlog, lag, last error, restarts.
 
-        A restart is a worker of the last day that stopped beating without having ended in order.
+        A restart is a worker of the last day that stopped beating without having ended in order. `controlled`: whether
+        whoever starts workers answers; while it does not, none is replaced.
         """
         now = self._ports.clock.now_ms()
         beats = await self._ports.definitions.heartbeats()
@@ -73,12 +74,13 @@ class Running:
             rows = [row for time_ms, row in beating if now - time_ms <= _ALIVE_MS and not row.get("ended")]
             vanished = sum(1 for time_ms, row in beating if now - time_ms > _ALIVE_MS and not row.get("ended"))
             summed = {**_summed(rows), "restarts": vanished}
-            stages[stage.name] = {**summed, **wanted.get(stage.name, {}), **await self._backlog(stage)}
+            stages[stage.name] = {**summed, **(wanted or {}).get(stage.name, {}), **await self._backlog(stage)}
         apis: dict[str, list[Any]] = {"public": [], "private": []}
         for beat in beats:
             if beat.stage.startswith("api.") and now - beat.time_ms <= _ALIVE_MS:
                 apis[beat.stage.removeprefix("api.")].append(_worker(msgspec.json.decode(beat.body)))
-        return {**self._facts, "revision": self._watch.catalog.revision, "stages": stages, "apis": apis}
+        revision, controlled = self._watch.catalog.revision, wanted is not None
+        return {**self._facts, "revision": revision, "controlled": controlled, "stages": stages, "apis": apis}
 
     async def _backlog(self, stage: StageFacts) -> dict[str, Any]:
         records, seconds = 0, 0.0

@@ -60,6 +60,9 @@ def examine(settings: Settings) -> list[Finding]:
     except RayfoldError as error:
         return [*findings, Finding("private API", False, str(error), "start it, or name its folder and port")]
     findings.append(Finding("private API", True, f"answers at {settings.url}"))
+    if not status["controlled"]:
+        cure = "`rayfold up` starts the head again when this lasts; on a cluster of yours look at its head"
+        findings.append(Finding("Ray Serve", False, "its controller does not answer: no worker is replaced", cure))
     findings.append(_attempt("definitions database", lambda: _definitions(client)))
     for name, row in status["stages"].items():
         findings.append(_stage(name, row, status))

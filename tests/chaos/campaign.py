@@ -32,8 +32,8 @@ def campaign(
                 yield outcome
                 if outcome.problem:
                     break
-            else:
-                shutil.rmtree(folder.parent, ignore_errors=True)
+        if not outcome.problem:
+            shutil.rmtree(folder.parent, ignore_errors=True)
 
 
 def _round(proof: Proof, layout: str, fault: Fault, chance: random.Random, stop_s: float) -> Outcome:

@@ -11,7 +11,7 @@ import msgspec
 
 from cluster import receiver
 from tests.chaos.verdict import Verdict, judged
-from tests.installation import Installation
+from tests.installation import Installation, installed
 from tests.load import Load
 
 SOURCE = "load"
@@ -67,20 +67,18 @@ def _get(url: str) -> Any:
 
 @contextmanager
 def proving(folder: Path, layout: str) -> Iterator[Proof]:
-    """Up and settled for the length of the block; whoever leaves it by an exception finds the folder as it was."""
+    """Up and settled for the length of the block."""
     process, received = receiver.start()
-    installation = Installation(folder, layout=layout)
     try:
-        installation.up()
-        installation.put("source", SOURCE, {"static_profile_id": True})
-        installation.put("workflow", "count", _WORKFLOW)
-        asked = {"source": SOURCE, "event_type": EVENT_TYPE}
-        installation.put("rule", "count", {**asked, "workflow": "count"})
-        settings = {"url": f"{received}/?keep=1"}
-        installation.put("destination", "all", {**asked, "mapping": _MAPPING, "settings": settings})
-        installation.settled()
-        yield Proof(installation, received)
+        with installed(folder, layout=layout) as installation:
+            installation.put("source", SOURCE, {"static_profile_id": True})
+            installation.put("workflow", "count", _WORKFLOW)
+            asked = {"source": SOURCE, "event_type": EVENT_TYPE}
+            installation.put("rule", "count", {**asked, "workflow": "count"})
+            settings = {"url": f"{received}/?keep=1"}
+            installation.put("destination", "all", {**asked, "mapping": _MAPPING, "settings": settings})
+            installation.settled()
+            yield Proof(installation, received)
     finally:
-        installation.rayfold("down")
         process.terminate()
         process.wait()

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,13 +13,13 @@ from typing import Any
 import httpx
 import pytest
 
-from cluster import receiver
+from cluster import receiver, serve_status
 from cluster.commands import doctor, send
 from cluster.commands.status import title
 from cluster.folder import prepare
 from cluster.head import Head
 from cluster.inputs.item import Item
-from cluster.serve_status import wanted_workers
+from cluster.serve_status import ServeStatus
 from cluster.settings import read_settings
 from cluster.topology import plan
 from tests.installation import Installation, eventually, installed
@@ -196,9 +197,36 @@ def _status(**deployments: dict[str, int]) -> Any:
 
 def test_a_collector_inside_the_public_api_is_wanted_as_often_as_that() -> None:
     status = _status(public={"RUNNING": 2, "STARTING": 1, "STOPPING": 1}, background={"RUNNING": 1})
-    found = asyncio.run(wanted_workers(plan(read_settings({}, layout="v1.0")), lambda: status))
+    found = asyncio.run(ServeStatus(plan(read_settings({}, layout="v1.0")), lambda: status).wanted())
+    assert found is not None
     assert found["collector"] == {"wanted": 3, "running": 2}
     assert found["batcher"] == found["executor"] == {"wanted": 1, "running": 1}
+
+
+async def test_a_controller_that_hangs_is_asked_once_and_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve_status, "_ANSWER_S", 0.05)
+    asked: list[threading.Event] = []
+
+    def ask() -> Any:
+        asked.append(threading.Event())
+        asked[0].wait(30)
+        return _status(background={"RUNNING": 1})
+
+    status = ServeStatus(plan(read_settings({}, layout="v1.0")), ask)
+    for _ in range(3):
+        assert await status.wanted() is None
+    assert len(asked) == 1
+    asked[0].set()
+    while not (found := await status.wanted()):
+        continue
+    assert found["batcher"] == {"wanted": 1, "running": 1}
+
+
+async def test_a_controller_that_is_gone_is_said() -> None:
+    def ask() -> Any:
+        raise RuntimeError("the actor died")
+
+    assert await ServeStatus(plan(read_settings({}, layout="v1.0")), ask).wanted() is None
 
 
 def test_the_status_says_what_is_switched_off() -> None:
