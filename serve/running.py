@@ -63,7 +63,8 @@ class Running:
         """Per stage: workers wanted and alive, partitions, counters, backlog, lag, last error, restarts.
 
         A restart is a worker of the last day that stopped beating without having ended in order. `controlled`: whether
-        whoever starts workers answers; while it does not, none is replaced.
+        whoever starts workers answers; while it does not, none is replaced. `refuses`: why no event can be taken, if so;
+        on a full disk heartbeats cannot be written either, and nobody seems alive.
         """
         now = self._ports.clock.now_ms()
         beats = await self._ports.definitions.heartbeats()
@@ -79,8 +80,16 @@ class Running:
         for beat in beats:
             if beat.stage.startswith("api.") and now - beat.time_ms <= _ALIVE_MS:
                 apis[beat.stage.removeprefix("api.")].append(_worker(msgspec.json.decode(beat.body)))
-        revision, controlled = self._watch.catalog.revision, wanted is not None
-        return {**self._facts, "revision": revision, "controlled": controlled, "stages": stages, "apis": apis}
+        revision, controlled, refuses = self._watch.catalog.revision, wanted is not None, await self._refuses()
+        installation = {**self._facts, "revision": revision, "controlled": controlled, "refuses": refuses}
+        return {**installation, "stages": stages, "apis": apis}
+
+    async def _refuses(self) -> str:
+        try:
+            await self._ports.log.check()
+        except LogUnavailable as error:
+            return str(error)
+        return ""
 
     async def _backlog(self, stage: StageFacts) -> dict[str, Any]:
         records, seconds = 0, 0.0

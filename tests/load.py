@@ -1,11 +1,21 @@
 """A client under load that keeps its own count: every event has an id of its own and is sent until it is answered 200."""
 
 import asyncio
+import time
 from collections import Counter
+from typing import NamedTuple
 
 import aiohttp
 
 _TIMEOUT = aiohttp.ClientTimeout(total=8)
+
+
+class Try(NamedTuple):
+    """One request."""
+
+    status: int  #: 0: no answer
+    retry_after: bool
+    seconds: float
 
 
 class Load:
@@ -24,7 +34,7 @@ class Load:
         self._task: asyncio.Task[None] | None = None
         self.answered: list[str] = []  #: message ids
         self.per_profile: Counter[str] = Counter()
-        self.tries = 0
+        self.tries: list[Try] = []
 
     async def __aenter__(self) -> "Load":
         self._task = asyncio.create_task(self._run())
@@ -72,10 +82,12 @@ class Load:
             await asyncio.sleep(self._pause_s)
 
     async def _post(self, session: aiohttp.ClientSession, payload: object) -> bool:
-        self.tries += 1
+        began, status, retry_after = time.monotonic(), 0, False
         try:
             async with session.post(self._url, json=payload) as answer:
                 await answer.read()
-                return answer.status == 200
+                status, retry_after = answer.status, "retry-after" in answer.headers
         except (aiohttp.ClientError, TimeoutError):
-            return False
+            pass  # it is sent again
+        self.tries.append(Try(status, retry_after, time.monotonic() - began))
+        return status == 200

@@ -73,7 +73,7 @@ def examine(settings: Settings) -> list[Finding]:
 
 
 def _public(settings: Settings) -> Finding:
-    cure = "look into the folder's ray.log: the log of events or the definitions cannot be read"
+    cure = "do what it says, or look into the folder's ray.log"
     try:
         with urllib.request.urlopen(f"{settings.url}/ready", timeout=_TIMEOUT_S) as answer:  # noqa: S310
             return Finding("public API", True, f"takes events at {settings.url}/track ({answer.status})")
@@ -103,6 +103,8 @@ def _stage(name: str, row: dict[str, Any], status: dict[str, Any]) -> Finding:
         return Finding(name, True, "switched off: no workflow runs (RAYFOLD_WORKFLOW_ENABLED=true switches it on)")
     if row["backlog"] is None:
         return Finding(name, False, "nobody knows what waits", f"the log does not answer: {row.get('last_error')}")
+    if not row["alive"] and status["refuses"]:
+        return Finding(name, False, "nobody knows: no heartbeat can be written", "free the disk first")
     if not row["alive"]:
         return Finding(name, False, "no worker is alive", "look into the folder's ray.log and `rayfold status`")
     lag = float(row.get("lag_seconds") or 0)

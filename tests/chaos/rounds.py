@@ -69,7 +69,7 @@ class _Round:
                 await self._load.more(50, RECOVERY_S)
                 await asyncio.sleep(self._chance.uniform(*_MOMENT_S))
                 await self._suffer(list(before))
-            tries = self._load.tries + len(self._probe.trips)
+            tries = len(self._load.tries) + len(self._probe.trips)
         except (_Stuck, TimeoutError, AssertionError) as error:
             return self._outcome._replace(problem=f"{error or 'nothing was answered'}\n{self._installation.logs()}")
         for client in (self._load, self._probe):

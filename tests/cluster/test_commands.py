@@ -230,10 +230,13 @@ async def test_a_controller_that_is_gone_is_said() -> None:
 
 
 def test_the_status_says_what_is_switched_off() -> None:
-    facts = {"layout": "v1.0", "partitions": 4, "revision": 7, "collector_enabled": True, "workflow_enabled": True}
+    on = {"collector_enabled": True, "workflow_enabled": True, "controlled": True, "refuses": ""}
+    facts = {"layout": "v1.0", "partitions": 4, "revision": 7, **on}
     assert title(facts) == "layout v1.0, 4 partitions, revision 7"
     assert "inside the public API" in title({**facts, "collector_enabled": False})
     assert "switched off" in title({**facts, "workflow_enabled": False})
+    assert "the disk is full" in title({**facts, "refuses": "the disk is full"})
+    assert "no worker is replaced" in title({**facts, "controlled": False})
 
 
 _ROW = {"alive": 1, "backlog": 0, "lag_seconds": 0.0, "last_error": ""}
@@ -253,7 +256,12 @@ def test_the_doctor_names_what_is_wrong_with_a_stage(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, row: dict[str, Any], ok: bool, said: str
 ) -> None:
     answers = {
-        "/status": {"workflow_enabled": True, "stages": {"dispatcher": {**_ROW, **row}}},
+        "/status": {
+            "workflow_enabled": True,
+            "controlled": True,
+            "refuses": "",
+            "stages": {"dispatcher": {**_ROW, **row}},
+        },
         "/account": {"balanced": True, "dead": 0, "accepted": 0},
     }
     client = SimpleNamespace(get=lambda path, **query: answers.get(path, {"total": 0}))
@@ -286,3 +294,20 @@ def test_without_a_terminal_lines_say_how_far_it_is(
     file = tmp_path / "some.jsonl"
     file.write_text('{"events": [{"type": "a"}]}\n' * 10)
     assert send.send_file(file, "http://127.0.0.1:1").sent == 10
+
+
+def test_the_doctor_blames_a_full_disk_not_the_workers_and_a_controller_that_hangs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    status = {
+        "workflow_enabled": True,
+        "controlled": False,
+        "refuses": "full",
+        "stages": {"batcher": {**_ROW, "alive": 0}},
+    }
+    answers = {"/status": status, "/account": {"balanced": True, "dead": 0, "accepted": 0}}
+    client = SimpleNamespace(get=lambda path, **query: answers.get(path, {"total": 0}))
+    monkeypatch.setattr(doctor, "Client", lambda settings: client)
+    found = {one.check: one for one in doctor.examine(read_settings({}, data=tmp_path))}
+    assert "no heartbeat can be written" in found["batcher"].what
+    assert "does not answer" in found["Ray Serve"].what

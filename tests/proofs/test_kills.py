@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.disk import NoSmallDisk, full_disk, small_disk
 from tests.chaos.faults import missing, send
 from tests.chaos.processes import by_role
 from tests.chaos.proof import Proof, proving
@@ -32,9 +33,27 @@ def _others(installation: Installation, part: str, before: list[int]) -> set[int
 
 
 @pytest.fixture(scope="module")
-def proof(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proof]:
-    with proving(tmp_path_factory.mktemp("kills") / "data", layout="v1.1") as proof:
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path | NoSmallDisk]:
+    """A small disk, or why there is none."""
+    folder = tmp_path_factory.mktemp("kills") / "disk"
+    try:
+        with small_disk(folder):
+            yield folder
+    except NoSmallDisk as reason:
+        yield reason
+
+
+@pytest.fixture(scope="module")
+def proof(disk: Path | NoSmallDisk, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proof]:
+    folder = disk if isinstance(disk, Path) else tmp_path_factory.mktemp("kills")
+    with proving(folder / "data", layout="v1.1") as proof:
         yield proof
+
+
+async def test_a_full_disk_sends_clients_away_and_recovers_by_itself(proof: Proof, disk: Path | NoSmallDisk) -> None:
+    if isinstance(disk, NoSmallDisk):
+        pytest.skip(str(disk))
+    assert not (await full_disk(proof, disk, "v1.1", 10.0)).problems
 
 
 @pytest.mark.parametrize("part", ["api.public", "collector", "batcher", "dispatcher", "executor"])
