@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 DATA   ?= ./data
 
-.PHONY: help setup demo up test check bench clean
+.PHONY: help setup demo up test check bench chaos clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -35,6 +35,9 @@ check: setup ## format, lint, types, architecture
 
 bench: setup ## measure this machine; prints a table and writes JSON
 	$(BIN)/rayfold bench $(ARGS)
+
+chaos: setup ## kill and stop every process of an installation under load, many times (hours); ARGS="--rounds 1 --kinds haproxy"
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 clean: ## remove what setup made
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,5 +1,6 @@
 """A Ray head of its own on this machine: own folder, own ports, loopback only; it joins and stops no other Ray."""
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -46,7 +47,6 @@ class Head:
 
     def start(self) -> None:
         """Returns at once; the head takes some seconds to answer at `address`."""
-        self._end_orphans()  # of an `up` that was killed
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(mode=0o700, parents=True)
         arguments = [
@@ -112,34 +112,36 @@ class Head:
             self._raylet = next((pid for pid in self.members() if _is_raylet(pid)), None)
         return self._process.poll() is not None or (self._raylet is not None and not _is_raylet(self._raylet))
 
-    def stop(self) -> None:
-        """Drain and end the head and everything it started; bounded."""
+    def stop(self, *, drain: bool) -> None:
+        """End the head and everything it started; bounded. `drain`: let it finish what is under way, if it still can."""
         process = self._process
         if process is None:
             return
-        if process.poll() is None:
+        if drain and process.poll() is None:
             process.terminate()
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_DRAIN_S + GRACE_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        self._end_orphans()
+        process.kill()
+        process.wait()
+        self.end_orphans()
         shutil.rmtree(self.folder, ignore_errors=True)
         self._process = self._raylet = None
 
-    def _end_orphans(self) -> None:
-        """What is left of this installation."""
+    def end_orphans(self) -> bool:
+        """Kill all processes of this installation, and so what an `up` that was killed left; whether there was any."""
+        found = False
         for _ in range(50):
             left = self.members()
             if not left:
-                return
+                break
+            found = True
             for pid in left:
                 try:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:
                     continue
             time.sleep(0.1)
+        return found
 
     def members(self) -> list[int]:
         """All processes of this installation, ended ones excepted.

@@ -47,6 +47,7 @@ class Supervisor:
         self._lock.take()
         try:
             self._ready.unlink(missing_ok=True)
+            Head(self._settings).end_orphans()  # they would hold the port
             if not is_free(self._settings.host, self._settings.port):
                 raise Misconfigured(
                     f"port {self._settings.port} of {self._settings.host} is in use: "
@@ -83,7 +84,7 @@ class Supervisor:
                 if self._stopping.is_set():
                     self._say("stopping")
                 self._ready.unlink(missing_ok=True)
-                head.stop()
+                head.stop(drain=self._stopping.is_set())
             if not self._stopping.is_set():
                 self._say(f"starting the Ray head again in {pause:g} s")
                 self._stopping.wait(pause)

@@ -3,16 +3,23 @@
 import random
 import shlex
 import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
 
 from cluster.settings import LAYOUTS
 from tests.chaos import faults
-from tests.chaos.campaign import campaign
+from tests.chaos.campaign import campaign, fillings
 from tests.chaos.conditions import conditions
-from tests.chaos.report import written
+from tests.chaos.disk import NoSmallDisk
+from tests.chaos.faults import Fault
+from tests.chaos.report import Found, written
 from tests.chaos.rounds import Outcome
+
+#: A kind of another sort: nothing is killed.
+_DISK = "disk"
 
 _HOWS = (faults.KILL, faults.STOP)
 
@@ -28,6 +35,7 @@ def _list(context: click.Context, parameter: click.Parameter, value: str) -> lis
 @click.option("--layouts", default="compact,v1.1", show_default=True, callback=_list)
 @click.option("--seed", default=1, show_default=True, help="Of all that is left to chance.")
 @click.option("--stop-seconds", default=30.0, show_default=True, help="How long a stop lasts.")
+@click.option("--together", is_flag=True, help="All layouts at once: sooner done, slower to recover.")
 @click.option("--report", type=click.Path(path_type=Path), help="Write the figures here.")
 def chaos(
     rounds: int,
@@ -36,34 +44,54 @@ def chaos(
     layouts: list[str],
     seed: int,
     stop_seconds: float,
+    together: bool,
     report: Path | None,
 ) -> None:
     """Kill and stop every process of a real installation under load; exit status 1 when anything went wrong."""
     plan = {layout: _plan(layout, rounds, kinds, hows, seed) for layout in layouts}
-    command = f'make chaos ARGS="{shlex.join(sys.argv[1:])}"'
-    under = conditions(command, stop_seconds)
-    outcomes: list[Outcome] = []
-    for layout, todo in plan.items():
+    under = conditions(f'make chaos ARGS="{shlex.join(sys.argv[1:])}"', stop_seconds)
+    found = Found()
+    count = sum(map(len, plan.values()))
+
+    def tell(line: str) -> None:
+        click.echo(line)
+        if report is not None:
+            report.write_text(written(under, found))
+
+    def run(layout: str) -> None:
         chance = random.Random(f"{seed} {layout} moments")
-        for outcome in campaign(layout, todo, chance, stop_seconds, click.echo):
-            outcomes.append(outcome)
-            click.echo(_line(outcome, len(outcomes), sum(map(len, plan.values()))))
-            if report is not None:
-                report.write_text(written(under, outcomes))
-    if any(outcome.problem for outcome in outcomes):
+        for outcome in campaign(layout, plan[layout], chance, stop_seconds, found.seconds, click.echo):
+            found.outcomes.append(outcome)
+            tell(f"{len(found.outcomes)}/{count} {_line(outcome)}")
+        if not kinds or _DISK in kinds:
+            _fill(layout, rounds, found, tell)
+
+    with ThreadPoolExecutor(len(layouts) if together else 1) as threads:
+        list(threads.map(run, layouts))
+    if any(one.problem for one in found.outcomes) or any(one.problems for one in found.filled) or found.untried:
         raise click.exceptions.Exit(1)
 
 
-def _plan(layout: str, rounds: int, kinds: list[str], hows: list[str], seed: int) -> list[faults.Fault]:
+def _fill(layout: str, rounds: int, found: Found, tell: Callable[[str], None]) -> None:
+    try:
+        for filled in fillings(layout, rounds, click.echo):
+            found.filled.append(filled)
+            tell(f"{layout}: full disk: recovered {filled.recovered_s:.1f} s{' WRONG' if filled.problems else ''}")
+    except NoSmallDisk as reason:
+        found.untried[layout] = str(reason)
+        tell(f"{layout}: FULL DISK NOT TRIED: {reason}")
+
+
+def _plan(layout: str, rounds: int, kinds: Sequence[str], hows: Sequence[str], seed: int) -> list[Fault]:
     """Each round has every fault once, in an order left to chance."""
     if layout not in LAYOUTS:
         raise click.BadParameter(f"{layout} is no layout; use {', '.join(LAYOUTS)}")
     if not set(hows) <= set(_HOWS):
         raise click.BadParameter(f"--hows takes {', '.join(_HOWS)}")
     try:
-        wanted = dict.fromkeys(faults.kind(name, layout) for name in kinds or faults.kinds(layout))
+        wanted = dict.fromkeys(faults.kind(name, layout) for name in kinds or faults.kinds(layout) if name != _DISK)
     except KeyError as error:
-        raise click.BadParameter(f"{error} is no kind; use {', '.join(faults.kinds(layout))}") from None
+        raise click.BadParameter(f"{error} is no kind; use {', '.join((*faults.kinds(layout), _DISK))}") from None
     chance = random.Random(f"{seed} {layout}")
     plan = []
     for _ in range(rounds):
@@ -73,7 +101,7 @@ def _plan(layout: str, rounds: int, kinds: list[str], hows: list[str], seed: int
     return plan
 
 
-def _line(outcome: Outcome, number: int, of: int) -> str:
+def _line(outcome: Outcome) -> str:
     verdict = outcome.verdict
     found = f"{outcome.events} events"
     if verdict is not None:
@@ -86,9 +114,7 @@ def _line(outcome: Outcome, number: int, of: int) -> str:
         if value is not None
     )  # fmt: skip
     anew = ", head started anew" if outcome.head_anew else ""
-    return (
-        f"{number}/{of} {outcome.layout}: {outcome.fault}: {found}; {times}{anew}{' WRONG' if outcome.problem else ''}"
-    )
+    return f"{outcome.layout}: {outcome.fault}: {found}; {times}{anew}{' WRONG' if outcome.problem else ''}"
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ class Proof:
         self._begun = 0  #: numbers of message ids given away
         self._answered: set[str] = set()
         self._per_profile: Counter[str] = Counter()
+        self._repeats = 0
         self._bodies: list[dict[str, Any]] = []
 
     def begin(self) -> int:
@@ -56,7 +57,8 @@ class Proof:
         """Once nothing is under way: the account, documents, profiles and deliveries against the clients' own count."""
         account = self.installation.quiet(within_s)
         self._bodies += _get(f"{self.received}/kept?since={len(self._bodies)}")
-        repeats = _get(f"{self.received}/counts")["repeats"]
+        repeats, self._repeats = self._repeats, _get(f"{self.received}/counts")["repeats"]
+        repeats = self._repeats - repeats
         return judged(self.installation, account, self._answered, self._per_profile, self._bodies, repeats)
 
 
