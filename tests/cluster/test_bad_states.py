@@ -3,9 +3,11 @@
 import ctypes
 import json
 import os
+import signal
 import socket
 import sqlite3
 import stat
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from cluster.folder import FolderLock, prepare
+from cluster.head import Head
 from cluster.settings import read_settings
 from pipeline.errors import Misconfigured
-from tests.installation import Installation
+from tests.installation import Installation, eventually
 
 
 def _refused(installation: Installation, *arguments: str) -> str:
@@ -67,6 +70,18 @@ def test_a_folder_in_use(tmp_path: Path) -> None:
             assert "in use by process" in _refused(installation, "up", *more)
     finally:
         lock.close()
+    assert "not running" in installation.rayfold("down").stdout
+
+
+def test_down_ends_what_a_killed_up_left_behind(tmp_path: Path) -> None:
+    installation = Installation(tmp_path / "data")
+    settings, _ = prepare(read_settings(installation.environment))
+    FolderLock(settings.data).close()
+    marked = {**os.environ, "RAYFOLD_HEAD": str(Head(settings).folder)}
+    with subprocess.Popen(["sleep", "60"], env=marked) as orphan:
+        eventually(lambda: orphan.pid in installation.members(), 10, "the process under its own name")
+        assert "was killed before" in installation.rayfold("down").stdout
+        assert orphan.wait(10) == -signal.SIGKILL
     assert "not running" in installation.rayfold("down").stdout
 
 

@@ -86,15 +86,17 @@ async def test_a_killed_part_of_ray_comes_back_without_a_hand(proof: Proof, part
     _agrees(proof, load)
 
 
-async def test_everything_killed_at_once_comes_back_by_up(proof: Proof) -> None:
+@pytest.mark.parametrize("alone", [True, False])
+async def test_a_killed_supervisor_is_replaced_by_up_alone_or_with_everything(proof: Proof, alone: bool) -> None:
     installation = proof.installation
     async with proof.load() as load:
         await load.more(200, 30)
         os.kill(installation.supervisor, signal.SIGKILL)
         members = installation.members()
         assert len(members) > 5
-        send(signal.SIGKILL, members)
-        installation.up()
+        send(signal.SIGKILL, () if alone else members)
+        await asyncio.to_thread(installation.up)
+        assert not set(members) & set(installation.members())
         await load.more(200, 60)
     _agrees(proof, load)
 
