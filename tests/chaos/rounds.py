@@ -22,7 +22,7 @@ LOAD_PAUSE_S = 0.05
 
 #: All is well once nothing was slow for this long and every process is there again; later is a failure.
 _CALM_S = 5.0
-RECOVERY_S = 180.0
+RECOVERY_S = 300.0
 
 _LOOK_S = 0.2
 
