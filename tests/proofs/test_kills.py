@@ -80,9 +80,9 @@ async def test_a_killed_part_of_ray_comes_back_without_a_hand(proof: Proof, part
         await load.more(200, 30)
         send(signal.SIGKILL, roles[part])
         others = partial(_others, installation, part, roles[part])
-        await asyncio.to_thread(eventually, others, 60, f"another {part}")
+        await asyncio.to_thread(eventually, others, 120, f"another {part}")
         await load.more(200, 60)
-    eventually(lambda: not missing(installation, list(roles)), 60, "every process")
+    eventually(lambda: not missing(installation, list(roles)), 120, "every process")
     _agrees(proof, load)
 
 
