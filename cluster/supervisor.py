@@ -18,8 +18,8 @@ from cluster.pulse import Pulse
 from cluster.settings import Settings
 from pipeline.errors import Misconfigured, Retry
 
-#: A start that takes longer has failed.
-_START_DEADLINE_S = 120.0
+#: A start that takes longer has failed; giving up one that is only slow would never get anywhere.
+_START_DEADLINE_S = 240.0
 
 _LOOK_S = 0.25
 

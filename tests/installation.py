@@ -58,7 +58,7 @@ class Installation:
             input=text,
             capture_output=True,
             text=True,
-            timeout=200,
+            timeout=300,
             check=False,
         )
 

@@ -14,7 +14,7 @@ from cluster.settings import LAYOUTS, Settings
 from cluster.supervisor import READY, Supervisor
 from pipeline.errors import Misconfigured
 
-_DETACHED_DEADLINE_S = 150.0
+_DETACHED_DEADLINE_S = 270.0
 
 
 @click.command()
