@@ -1,5 +1,6 @@
 """`rayfold up`"""
 
+import contextlib
 import subprocess
 import sys
 import time
@@ -33,8 +34,14 @@ def up(
         _detached(settings)
         announce(settings, made_here)
         return
-    supervisor = Supervisor(settings, lambda text: click.echo(text, err=True))
+    supervisor = Supervisor(settings, _say)
     supervisor.run(lambda: announce(settings, made_here))
+
+
+def _say(text: str) -> None:
+    """To whoever reads the log. Its disk may be full: that must not end the one who keeps everything up."""
+    with contextlib.suppress(OSError):
+        click.echo(text, err=True)
 
 
 def announce(settings: Settings, made_here: bool) -> None:
