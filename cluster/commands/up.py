@@ -34,11 +34,11 @@ def up(
         _detached(settings)
         announce(settings, made_here)
         return
-    supervisor = Supervisor(settings, _say)
+    supervisor = Supervisor(settings, say)
     supervisor.run(lambda: announce(settings, made_here))
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     """To whoever reads the log. Its disk may be full: that must not end the one who keeps everything up."""
     with contextlib.suppress(OSError):
         click.echo(text, err=True)

@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -169,6 +170,13 @@ def test_an_unforeseen_error_is_one_sentence_and_a_traceback_on_request(tmp_path
     assert "--verbose" in said
     done = installation.rayfold("--verbose", "up")
     assert (done.returncode, "Traceback" in done.stderr) == (1, True)
+
+
+def test_a_log_on_a_full_disk_does_not_end_the_supervisor() -> None:
+    program = "from cluster.commands.up import say; say('the Ray head has ended'); print('going on')"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=full, check=False)
+    assert done.stdout == b"going on\n"
 
 
 def test_a_key_that_is_none(tmp_path: Path) -> None:
