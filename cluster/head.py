@@ -108,9 +108,12 @@ class Head:
         """
         if self._process is None:
             return False
+        if self._process.poll() is not None:
+            return True
+        head = self._process.pid
         if self._raylet is None:
-            self._raylet = next((pid for pid in self.members() if _is_raylet(pid)), None)
-        return self._process.poll() is not None or (self._raylet is not None and not _is_raylet(self._raylet))
+            self._raylet = next((pid for pid in self.members() if _is_raylet(pid, head)), None)
+        return self._raylet is not None and not _is_raylet(self._raylet, head)
 
     def stop(self, *, drain: bool) -> None:
         """End the head and everything it started; bounded. `drain`: let it finish what is under way, if it still can."""
@@ -162,9 +165,11 @@ class Head:
         return found
 
 
-def _is_raylet(pid: int) -> bool:
-    """False for a process that has ended, waited for or not."""
+def _is_raylet(pid: int, parent: int) -> bool:
+    """Whether this process, started by that one, is a raylet and lives."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].endswith(b"/raylet")
+        name, _, rest = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")
     except OSError:
         return False
+    state, started_by = rest.split()[:2]
+    return name.endswith("(raylet") and state not in ("Z", "X") and int(started_by) == parent

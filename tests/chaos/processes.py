@@ -18,12 +18,14 @@ _ROLES = {
     "/raylet/raylet ": "raylet",
     "/gcs/gcs_server ": "gcs",
     "ray.scripts.scripts start ": "head",
+    "/dashboard/dashboard.py ": "dashboard",
+    "ray.util.client.server ": "client-server",
 }
 
 #: What Ray brings to every layout.
 RAY = tuple(_ROLES.values())
 
-#: Not needed by Rayfold: nothing is expected of their return.
+#: Workers that Ray keeps idle, and such: nothing is expected of their return.
 _OTHER = "other"
 
 

@@ -27,14 +27,15 @@ with the clients' own count; each event was delivered, in order per profile. Eve
 
 *Recovered* is the time from the fault until the last probe that took longer than 1.5 s was stored and delivered (of a stop also
 from its end: *after waking*); where none took that long, until the first one begun after the fault was. *Head anew*: rounds in
-which the supervisor had to start another Ray head.
+which the supervisor had to start another Ray head. With `--together` the layouts run at the same time on one machine, which
+makes everything slower.
 
 | kind | what is hit |
 |---|---|
 | `api.public`, `api.private` | the replica of that API |
 | `workers` (compact), `collector`, `background` (batcher and dispatcher), `workflow` (executor) | the worker of these stages |
 | `controller`, `proxy`, `haproxy-manager`, `haproxy` | Ray Serve's controller and its ways in |
-| `raylet`, `gcs`, `head`, `agent`, `runtime-env-agent` | what Ray runs on a node; `head` is `ray start` itself |
+| `raylet`, `gcs`, `head`, `agent`, … | what Ray runs on a node; `head` is `ray start` itself |
 | `pair` | two of these at once |
 | `node` | all of these at once |
 | `supervisor`, `everything` | `rayfold up`; that and the node |
