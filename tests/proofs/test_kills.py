@@ -71,9 +71,9 @@ async def test_a_killed_worker_loses_nothing_and_doubles_nothing(proof: Proof, p
         eventually(lambda: installation.status()["stages"][stage]["restarts"] == before + 1, 20, "the status says so")
 
 
-@pytest.mark.parametrize("part", ["controller", "haproxy", "raylet"])
+@pytest.mark.parametrize("part", ["controller", "haproxy", "raylet", "agent"])
 async def test_a_killed_part_of_ray_comes_back_without_a_hand(proof: Proof, part: str) -> None:
-    """The raylet takes the whole node along: the supervisor starts another one."""
+    """The raylet and its agent take the whole node along, each in a way of its own: the supervisor starts another one."""
     installation = proof.installation
     roles = by_role(installation.members())
     async with proof.load() as load:
