@@ -131,20 +131,21 @@ class Head:
         self._process = self._raylet = None
 
     def end_orphans(self) -> bool:
-        """Kill all processes of this installation, and so what an `up` that was killed left; whether there was any."""
-        found = False
-        for _ in range(50):
+        """Kill all processes of this installation, and so what an `up` that was killed left; whether there was any.
+
+        On return they have let go of their ports, unless the machine takes more than some seconds for that.
+        """
+        killed: set[int] = set()
+        for _ in range(100):
             left = self.members()
-            if not left:
+            killed |= set(left)
+            if not any(_lives(pid) for pid in killed):
                 break
-            found = True
             for pid in left:
-                try:
+                with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
             time.sleep(0.1)
-        return found
+        return bool(killed)
 
     def members(self) -> list[int]:
         """All processes of this installation, ended ones excepted.
@@ -165,11 +166,23 @@ class Head:
         return found
 
 
-def _is_raylet(pid: int, parent: int) -> bool:
-    """Whether this process, started by that one, is a raylet and lives."""
+def _stat(pid: int) -> tuple[str, str, int] | None:
+    """Name, state and parent of a process; None when there is none."""
     try:
         name, _, rest = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")
     except OSError:
-        return False
-    state, started_by = rest.split()[:2]
-    return name.endswith("(raylet") and state not in ("Z", "X") and int(started_by) == parent
+        return None
+    state, parent = rest.split()[:2]
+    return name.partition("(")[2], state, int(parent)
+
+
+def _lives(pid: int) -> bool:
+    """A process without memory may still hold its sockets: only one that waits to be forgotten has closed them."""
+    found = _stat(pid)
+    return found is not None and found[1] not in ("Z", "X")
+
+
+def _is_raylet(pid: int, parent: int) -> bool:
+    """Whether this process, started by that one, is a raylet and lives."""
+    found = _stat(pid)
+    return found is not None and found[0] == "raylet" and found[2] == parent and _lives(pid)
