@@ -1,5 +1,6 @@
 """docs/reliability.md: what was done, under which conditions, and what came of it."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
@@ -41,6 +42,12 @@ makes everything slower.
 | `supervisor`, `everything` | `rayfold up`; that and the node |
 """
 
+#: What of a verdict is shown.
+_COUNTS = ("lost", "doubled", "disordered")
+
+#: Of the installations; where they were says nothing.
+_FOLDER = re.compile(r"/\S*rayfold-chaos-\w+(?:/disk)?/data")
+
 _HEADINGS = (
     "fault", "rounds", "events", "lost", "doubled", "out of order", "recovered: median", "worst", "after waking: median",
     "worst", "head anew", "went wrong",
@@ -54,6 +61,7 @@ class Found:
         self.outcomes: list[Outcome] = []
         self.filled: list[Filled] = []
         self.seconds: dict[str, str] = {}  #: layout → what a second `up` was told
+        self.broken: dict[str, str] = {}  #: layout → why it was given up
         self.untried: dict[str, str] = {}  #: layout → why its disk was not filled
 
 
@@ -70,8 +78,9 @@ def written(under: Mapping[str, str], found: Found) -> str:
     parts += ["## A second `up` on the same data folder\n", _second(found.seconds)]
     wrong = [f"- {one.layout}, {one.fault}: {one.problem.splitlines()[0]}" for one in outcomes if one.problem]
     wrong += [f"- {one.layout}, full disk: {problem}" for one in filled for problem in one.problems]
+    wrong += [f"- {layout} was given up: {why}" for layout, why in found.broken.items()]
     parts += ["## What went wrong\n", "\n".join(wrong) or "Nothing.", ""]
-    return "\n".join(parts)
+    return _FOLDER.sub("DATA", "\n".join(parts))
 
 
 def _rows(outcomes: Iterable[Outcome]) -> list[list[str]]:
@@ -83,7 +92,7 @@ def _rows(outcomes: Iterable[Outcome]) -> list[list[str]]:
     for how in (faults.KILL, faults.STOP):
         every = [one for (done, _), found in groups.items() for one in found if done == how]
         if every:
-            rows.append([f"**{text}**" for text in _row(f"all {how}s", every)])
+            rows.append([text and f"**{text}**" for text in _row(f"all {how}s", every)])
     return rows
 
 
@@ -93,7 +102,7 @@ def _row(name: str, found: Sequence[Outcome]) -> list[str]:
         name,
         str(len(found)),
         f"{sum(one.events for one in found):,}",
-        *(str(sum(getattr(one, field) for one in verdicts)) for field in ("lost", "doubled", "disordered")),
+        *(str(sum(getattr(one, name) for one in verdicts)) if verdicts else "not judged" for name in _COUNTS),
         *_median_and_worst([one.recovered_s for one in found]),
         *_median_and_worst([one.woken_s for one in found]),
         str(sum(one.head_anew for one in found)),
