@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 DATA   ?= ./data
 
-.PHONY: help setup demo up test check bench chaos clean
+.PHONY: help setup demo up test check bench clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -36,6 +36,7 @@ check: setup ## format, lint, types, architecture
 bench: setup ## measure this machine; prints a table and writes JSON
 	$(BIN)/rayfold bench $(ARGS)
 
+.PHONY: chaos
 chaos: setup ## kill and stop every process of an installation under load, many times (hours); ARGS="--rounds 1 --kinds haproxy"
 	$(BIN)/python -m tests.chaos $(ARGS)
 
