@@ -39,5 +39,9 @@ check: setup ## format, lint, types, architecture
 bench: setup ## measure this machine; prints a table and writes JSON
 	$(BIN)/rayfold bench $(ARGS)
 
+.PHONY: chaos
+chaos: setup ## kill and stop every process of an installation under load, many times (hours); ARGS="--rounds 1 --kinds haproxy"
+	$(BIN)/python -m tests.chaos $(ARGS)
+
 clean: ## remove what setup made
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -47,7 +47,7 @@ def _options(**more: Any) -> dict[str, Any]:
     return {
         "ray_actor_options": dict(_NO_CPUS),
         "health_check_period_s": 1,
-        "health_check_timeout_s": 10,
+        "health_check_timeout_s": 5,  # three times in a row: what hangs is replaced after some 20 s
         "graceful_shutdown_timeout_s": GRACE_S,
         "graceful_shutdown_wait_loop_s": 0.1,
         **more,

@@ -13,7 +13,7 @@ from cluster.settings import Settings
 from pipeline.errors import Misconfigured
 
 #: A head that does not answer by then will not.
-_HEAD_DEADLINE_S = 60.0
+_HEAD_DEADLINE_S = 120.0
 
 #: How a head that listens on loopback only is joined (cluster/head.py starts it so).
 OWN_HEAD: Mapping[str, str] = {"RAY_AUTH_MODE": "disabled", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}

@@ -11,8 +11,8 @@ from cluster.ports import free_block
 #: A client that neither sends nor reads for this long is disconnected.
 _CLIENT_IDLE_S = 65
 
-#: Ports for the replicas behind it. Every Ray Serve of a machine takes the same ones by default, and where one of them
-#: frees a port that another one takes, the first one's HAProxy would hand its requests to the other one's replica.
+#: Ports for the replicas behind it, and for Serve's own proxy, which HAProxy asks while no replica answers. Every Ray Serve
+#: of a machine takes the same ones by default: then HAProxy hands its requests to another installation, which answers 200.
 _REPLICA_PORTS = 64
 
 
@@ -32,15 +32,17 @@ def environment(folder: Path, metrics_port: int, stats_port: int) -> Mapping[str
     wrapper.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
     wrapper.chmod(0o700)
     block = free_block(os.fspath(folder), 2 * _REPLICA_PORTS)
-    http, grpc = block[:_REPLICA_PORTS], block[_REPLICA_PORTS:]
+    (fallback_http, *http), (fallback_grpc, *grpc) = block[:_REPLICA_PORTS], block[_REPLICA_PORTS:]
     prefix = "RAY_SERVE_HAPROXY_"
     direct = "RAY_SERVE_DIRECT_INGRESS_"
     return {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
-        f"{direct}MIN_HTTP_PORT": str(http.start),
-        f"{direct}MAX_HTTP_PORT": str(http.stop - 1),
-        f"{direct}MIN_GRPC_PORT": str(grpc.start),
-        f"{direct}MAX_GRPC_PORT": str(grpc.stop - 1),
+        f"{direct}MIN_HTTP_PORT": str(http[0]),
+        f"{direct}MAX_HTTP_PORT": str(http[-1]),
+        f"{direct}MIN_GRPC_PORT": str(grpc[0]),
+        f"{direct}MAX_GRPC_PORT": str(grpc[-1]),
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback_http),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(fallback_grpc),
         f"{prefix}BINARY_PATH": os.fspath(wrapper),
         f"{prefix}CONFIG_FILE_LOC": os.fspath(folder / "haproxy.cfg"),
         f"{prefix}SOCKET_PATH": os.fspath(folder / "admin.sock"),

@@ -15,11 +15,12 @@ import re
 import sys
 from pathlib import Path
 
-_UNAVAILABLE = b'{"detail":"No replica of this API answers just now; send the same request again a little later."}'
+#: The body while no replica answers.
+UNAVAILABLE = b'{"detail":"No replica of this API answers just now; send the same request again a little later."}'
 
 _ANSWER = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\nCache-Control: no-cache\r\n"
-    b"Connection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(_UNAVAILABLE), _UNAVAILABLE)
+    b"Connection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(UNAVAILABLE), UNAVAILABLE)
 )
 
 _ADDRESS = "http-request set-header X-Forwarded-For %[src]"

@@ -1,5 +1,6 @@
 """A Ray head of its own on this machine: own folder, own ports, loopback only; it joins and stops no other Ray."""
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -41,11 +42,11 @@ class Head:
         self._settings = settings
         self._ports = ports
         self._process: subprocess.Popen[bytes] | None = None
+        self._raylet: int | None = None
         self._log = settings.data / "ray.log"
 
     def start(self) -> None:
         """Returns at once; the head takes some seconds to answer at `address`."""
-        self._end_orphans()  # of an `up` that was killed
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(mode=0o700, parents=True)
         arguments = [
@@ -101,37 +102,50 @@ class Head:
         return None if self._process is None else self._process.pid
 
     def died(self) -> bool:
-        """Whether the head has ended by itself."""
-        return self._process is not None and self._process.poll() is not None
+        """Whether the head has ended by itself, or its raylet and so the whole node.
 
-    def stop(self) -> None:
-        """Drain and end the head and everything it started; bounded."""
+        `ray start` minds only a raylet that ended badly; one whose agent was killed ends everything and then itself, in order.
+        """
+        if self._process is None:
+            return False
+        if self._process.poll() is not None:
+            return True
+        head = self._process.pid
+        if self._raylet is None:
+            self._raylet = next((pid for pid in self.members() if _is_raylet(pid, head)), None)
+        return self._raylet is not None and not _is_raylet(self._raylet, head)
+
+    def stop(self, *, drain: bool) -> None:
+        """End the head and everything it started; bounded. `drain`: let it finish what is under way, if it still can."""
         process = self._process
         if process is None:
             return
-        if process.poll() is None:
+        if drain and process.poll() is None:
             process.terminate()
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_DRAIN_S + GRACE_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        self._end_orphans()
+        process.kill()
+        process.wait()
+        self.end_orphans()
         shutil.rmtree(self.folder, ignore_errors=True)
-        self._process = None
+        self._process = self._raylet = None
 
-    def _end_orphans(self) -> None:
-        """What is left of this installation."""
-        for _ in range(50):
+    def end_orphans(self) -> bool:
+        """Kill all processes of this installation, and so what an `up` that was killed left; whether there was any.
+
+        On return they have let go of their ports, unless the machine takes more than some seconds for that.
+        """
+        killed: set[int] = set()
+        for _ in range(100):
             left = self.members()
-            if not left:
-                return
+            killed |= set(left)
+            if not any(_lives(pid) for pid in killed):
+                break
             for pid in left:
-                try:
+                with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
             time.sleep(0.1)
+        return bool(killed)
 
     def members(self) -> list[int]:
         """All processes of this installation, ended ones excepted.
@@ -150,3 +164,25 @@ class Head:
             if mark in environment.split(b"\0"):
                 found.append(int(entry.name))
         return found
+
+
+def _stat(pid: int) -> tuple[str, str, int] | None:
+    """Name, state and parent of a process; None when there is none."""
+    try:
+        name, _, rest = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")
+    except OSError:
+        return None
+    state, parent = rest.split()[:2]
+    return name.partition("(")[2], state, int(parent)
+
+
+def _lives(pid: int) -> bool:
+    """A process without memory may still hold its sockets: only one that waits to be forgotten has closed them."""
+    found = _stat(pid)
+    return found is not None and found[1] not in ("Z", "X")
+
+
+def _is_raylet(pid: int, parent: int) -> bool:
+    """Whether this process, started by that one, is a raylet and lives."""
+    found = _stat(pid)
+    return found is not None and found[0] == "raylet" and found[2] == parent and _lives(pid)

@@ -39,7 +39,8 @@ class Receiver:
         return web.json_response({"delivered": len(self.keys), "repeats": self.repeats, "refused": self.refused})
 
     async def kept(self, request: web.Request) -> web.Response:
-        return web.json_response(self.bodies)
+        """What came with `?keep=1`, from number `since` on."""
+        return web.json_response(self.bodies[int(request.query.get("since", 0)) :])
 
     async def behave(self, request: web.Request) -> web.Response:
         """Answer with this status from now on."""

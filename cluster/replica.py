@@ -119,7 +119,7 @@ class PrivateApi(_Process):
 
 
 def _running(settings: Settings, ports: Ports, watch: DefinitionsWatch) -> Running:
-    from cluster.serve_status import wanted_workers  # Ray is loaded in a replica anyway
+    from cluster.serve_status import ServeStatus  # Ray is loaded in a replica anyway
 
     planned = topology.plan(settings)
     facts: Mapping[str, Any] = {
@@ -134,4 +134,4 @@ def _running(settings: Settings, ports: Ports, watch: DefinitionsWatch) -> Runni
         },
     }
     rows = [StageFacts(row.name, row.reads, row.groups) for row in topology.STAGES]
-    return Running(ports, watch, rows, facts, lambda: wanted_workers(planned))
+    return Running(ports, watch, rows, facts, ServeStatus(planned).wanted)

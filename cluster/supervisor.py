@@ -1,4 +1,4 @@
-"""Keeps one installation up: starts its head, deploys, starts both again when the head dies, stops them in order."""
+"""Keeps one installation up: starts its head, deploys, starts both again when the head dies or hangs, stops them in order."""
 
 import asyncio
 import json
@@ -14,13 +14,18 @@ from cluster import deployment, wiring
 from cluster.folder import FolderLock, said_of_rise
 from cluster.head import Head
 from cluster.ports import is_free
+from cluster.pulse import Pulse
 from cluster.settings import Settings
 from pipeline.errors import Misconfigured, Retry
 
-#: A start that takes longer has failed.
-_START_DEADLINE_S = 120.0
+#: A start that takes longer has failed; giving up one that is only slow would never get anywhere.
+_START_DEADLINE_S = 240.0
 
 _LOOK_S = 0.25
+
+#: What does not answer for this long hangs. Ray Serve's own repairs take up to 45 s and come first.
+_HANGS_S = 75.0
+
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
 
@@ -42,6 +47,7 @@ class Supervisor:
         self._lock.take()
         try:
             self._ready.unlink(missing_ok=True)
+            Head(self._settings).end_orphans()  # they would hold the port
             if not is_free(self._settings.host, self._settings.port):
                 raise Misconfigured(
                     f"port {self._settings.port} of {self._settings.host} is in use: "
@@ -69,8 +75,7 @@ class Supervisor:
                 if first:
                     on_ready()
                 first, pause = False, _FIRST_PAUSE_S
-                while not self._stopping.is_set() and not head.died():
-                    self._stopping.wait(_LOOK_S)
+                self._watch(head)
             except (Retry, OSError) as error:
                 if first:
                     raise
@@ -79,11 +84,25 @@ class Supervisor:
                 if self._stopping.is_set():
                     self._say("stopping")
                 self._ready.unlink(missing_ok=True)
-                head.stop()
+                head.stop(drain=self._stopping.is_set())
             if not self._stopping.is_set():
-                self._say(f"the Ray head has ended; starting it again in {pause:g} s")
+                self._say(f"starting the Ray head again in {pause:g} s")
                 self._stopping.wait(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_S)
+
+    def _watch(self, head: Head) -> None:
+        """Until a signal, or until the head has ended or hangs."""
+        pulse = Pulse(self._settings)
+        try:
+            while not self._stopping.wait(_LOOK_S):
+                if head.died():
+                    self._say("the Ray head has ended")
+                    return
+                if missing := pulse.lost(_HANGS_S):
+                    self._say(f"{missing} for {_HANGS_S:g} s")
+                    return
+        finally:
+            pulse.close()
 
     def _start(self, head: Head) -> bool:
         """True when both APIs answer, False when a signal came first."""

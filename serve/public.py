@@ -38,11 +38,13 @@ def public_app(
 
     @app.get("/ready")
     async def ready() -> Response:
-        """Whether events can be taken: the log answers and sources are loaded."""
+        """Whether events can be taken: the log answers and has room, and sources are loaded."""
         try:
             await ports.log.last("collected", 0)
+            await ports.log.check()
         except LogUnavailable as error:
-            return json_response({"status": "not ready", "detail": str(error)}, 503, {"retry-after": "1"})
+            retry_after = str(max(1, round(error.retry_after_s)))
+            return json_response({"status": "not ready", "detail": str(error)}, 503, {"retry-after": retry_after})
         if not watch.asked_ms:
             detail = watch.last_error or "the sources are not loaded yet"
             return json_response({"status": "not ready", "detail": detail}, 503, {"retry-after": "1"})

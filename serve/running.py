@@ -38,8 +38,8 @@ class StageFacts(NamedTuple):
     groups: tuple[str, ...]  #: a name ending in ``.`` stands for all groups that begin so
 
 
-#: What Serve says of its deployments: stage → workers wanted, and restarts seen.
-Wanted = Callable[[], Awaitable[Mapping[str, Mapping[str, int]]]]
+#: What whoever starts workers says of them: stage → wanted and running; None while it does not answer.
+Wanted = Callable[[], Awaitable[Mapping[str, Mapping[str, int]] | None]]
 
 
 class Running:
@@ -63,7 +63,9 @@ class Running:
     async def status(self) -> dict[str, Any]:
         """Per stage: workers wanted and alive, partitions, counters, backlog, lag, last error, restarts.
 
-        A restart is a worker of the last day that stopped beating without having ended in order.
+        A restart is a worker of the last day that stopped beating without having ended in order. `controlled`: whether
+        whoever starts workers answers; while it does not, none is replaced. `refuses`: why no event can be taken, if so;
+        on a full disk heartbeats cannot be written either, and nobody seems alive.
         """
         now = self._ports.clock.now_ms()
         beats = await self._ports.definitions.heartbeats()
@@ -74,12 +76,21 @@ class Running:
             rows = [row for time_ms, row in beating if now - time_ms <= _ALIVE_MS and not row.get("ended")]
             vanished = sum(1 for time_ms, row in beating if now - time_ms > _ALIVE_MS and not row.get("ended"))
             summed = {**_summed(rows), "restarts": vanished}
-            stages[stage.name] = {**summed, **wanted.get(stage.name, {}), **await self._backlog(stage)}
+            stages[stage.name] = {**summed, **(wanted or {}).get(stage.name, {}), **await self._backlog(stage)}
         apis: dict[str, list[Any]] = {"public": [], "private": []}
         for beat in beats:
             if beat.stage.startswith("api.") and now - beat.time_ms <= _ALIVE_MS:
                 apis[beat.stage.removeprefix("api.")].append(_worker(msgspec.json.decode(beat.body)))
-        return {**self._facts, "revision": self._watch.catalog.revision, "stages": stages, "apis": apis}
+        revision, controlled, refuses = self._watch.catalog.revision, wanted is not None, await self._refuses()
+        installation = {**self._facts, "revision": revision, "controlled": controlled, "refuses": refuses}
+        return {**installation, "stages": stages, "apis": apis}
+
+    async def _refuses(self) -> str:
+        try:
+            await self._ports.log.check()
+        except LogUnavailable as error:
+            return str(error)
+        return ""
 
     async def _backlog(self, stage: StageFacts) -> dict[str, Any]:
         records, seconds = 0, 0.0

@@ -58,7 +58,7 @@ class Installation:
             input=text,
             capture_output=True,
             text=True,
-            timeout=200,
+            timeout=300,
             check=False,
         )
 
@@ -125,18 +125,15 @@ class Installation:
         os.kill(pid, signal.SIGKILL)
         return pid
 
-    def kill_everything(self) -> int:
-        """kill -9 of all its processes at once, the supervisor first."""
-        supervisor = int((self.folder / "up.lock").read_text())
-        os.kill(supervisor, signal.SIGKILL)
+    @property
+    def supervisor(self) -> int:
+        """The process of `rayfold up` that took the folder last."""
+        return int((self.folder / "up.lock").read_text())
+
+    def members(self) -> list[int]:
+        """All its processes but the supervisor."""
         settings, _ = prepare(read_settings(self.environment))
-        members = Head(settings).members()
-        for pid in members:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        return len(members)
+        return Head(settings).members()
 
     def quiet(self, within_s: float = 60.0) -> dict[str, Any]:
         """The account with documents counted, once nothing is under way."""

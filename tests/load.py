@@ -1,33 +1,50 @@
 """A client under load that keeps its own count: every event has an id of its own and is sent until it is answered 200."""
 
 import asyncio
+import time
 from collections import Counter
+from typing import NamedTuple
 
 import aiohttp
 
 _TIMEOUT = aiohttp.ClientTimeout(total=8)
 
 
+class Try(NamedTuple):
+    """One request."""
+
+    status: int  #: 0: no answer
+    retry_after: bool
+    seconds: float
+
+
 class Load:
     """Senders that run until `stop`; afterwards everything that was begun is answered."""
 
-    def __init__(self, url: str, source: str, senders: int = 8, profiles: int = 16, start: int = 0) -> None:
+    def __init__(
+        self, url: str, source: str, senders: int = 8, profiles: int = 16, start: int = 0, pause_s: float = 0.0
+    ) -> None:
         self._url = f"{url}/track"
         self._source = source
         self._senders = senders
         self._profiles = profiles
+        self._pause_s = pause_s  #: of each sender between an answer and its next event
         self._next = start
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
         self.answered: list[str] = []  #: message ids
         self.per_profile: Counter[str] = Counter()
-        self.tries = 0
+        self.tries: list[Try] = []
 
     async def __aenter__(self) -> "Load":
         self._task = asyncio.create_task(self._run())
         return self
 
     async def __aexit__(self, *failure: object) -> None:
+        if failure[0] is not None and self._task is not None:
+            self._task.cancel()  # what was begun may never be answered
+            await asyncio.gather(self._task, return_exceptions=True)
+            return
         await self.stop()
 
     async def stop(self) -> None:
@@ -62,12 +79,15 @@ class Load:
                 await asyncio.sleep(0.1)
             self.answered.append(message)
             self.per_profile[profile] += 1
+            await asyncio.sleep(self._pause_s)
 
     async def _post(self, session: aiohttp.ClientSession, payload: object) -> bool:
-        self.tries += 1
+        began, status, retry_after = time.monotonic(), 0, False
         try:
             async with session.post(self._url, json=payload) as answer:
                 await answer.read()
-                return answer.status == 200
+                status, retry_after = answer.status, "retry-after" in answer.headers
         except (aiohttp.ClientError, TimeoutError):
-            return False
+            pass  # it is sent again
+        self.tries.append(Try(status, retry_after, time.monotonic() - began))
+        return status == 200

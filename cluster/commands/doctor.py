@@ -60,6 +60,9 @@ def examine(settings: Settings) -> list[Finding]:
     except RayfoldError as error:
         return [*findings, Finding("private API", False, str(error), "start it, or name its folder and port")]
     findings.append(Finding("private API", True, f"answers at {settings.url}"))
+    if not status["controlled"]:
+        cure = "`rayfold up` starts the head again when this lasts; on a cluster of yours look at its head"
+        findings.append(Finding("Ray Serve", False, "its controller does not answer: no worker is replaced", cure))
     findings.append(_attempt("definitions database", lambda: _definitions(client)))
     for name, row in status["stages"].items():
         findings.append(_stage(name, row, status))
@@ -70,7 +73,7 @@ def examine(settings: Settings) -> list[Finding]:
 
 
 def _public(settings: Settings) -> Finding:
-    cure = "look into the folder's ray.log: the log of events or the definitions cannot be read"
+    cure = "do what it says, or look into the folder's ray.log"
     try:
         with urllib.request.urlopen(f"{settings.url}/ready", timeout=_TIMEOUT_S) as answer:  # noqa: S310
             return Finding("public API", True, f"takes events at {settings.url}/track ({answer.status})")
@@ -100,6 +103,8 @@ def _stage(name: str, row: dict[str, Any], status: dict[str, Any]) -> Finding:
         return Finding(name, True, "switched off: no workflow runs (RAYFOLD_WORKFLOW_ENABLED=true switches it on)")
     if row["backlog"] is None:
         return Finding(name, False, "nobody knows what waits", f"the log does not answer: {row.get('last_error')}")
+    if not row["alive"] and status["refuses"]:
+        return Finding(name, False, "nobody knows: no heartbeat can be written", "free the disk first")
     if not row["alive"]:
         return Finding(name, False, "no worker is alive", "look into the folder's ray.log and `rayfold status`")
     if row.get("standing"):

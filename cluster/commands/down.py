@@ -3,11 +3,13 @@
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from cluster.folder import FolderLock
+from cluster.head import Head
 from cluster.options import installation, settings_of
 from pipeline.errors import Misconfigured, Retry
 
@@ -23,7 +25,9 @@ def down(data: Path | None, host: str | None, port: int | None) -> None:
     try:
         pid = lock.holder()
         if not lock.is_taken() or pid is None:
-            click.echo("Rayfold is not running")
+            lock.take()  # nobody starts anything meanwhile
+            left = Head(replace(settings, data=settings.data.absolute())).end_orphans()
+            click.echo("Rayfold has stopped: its `up` was killed before" if left else "Rayfold is not running")
             return
         try:
             os.kill(pid, signal.SIGTERM)

@@ -60,6 +60,10 @@ def troubles(stages: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def title(found: Mapping[str, Any]) -> str:
     """What holds for all stages, and which are not where one looks for them."""
     said = f"layout {found['layout']}, {found['partitions']} partitions, revision {found['revision']}"
+    if found["refuses"]:
+        said += f"\nno event can be taken, and heartbeats may be missing: {found['refuses']}"
+    if not found["controlled"]:
+        said += "\nRay Serve's controller does not answer: no worker is replaced"
     if not found["collector_enabled"]:
         said += "\nthe collector has no workers of its own: it runs inside the public API"
     if not found["workflow_enabled"]:

@@ -1,5 +1,6 @@
 """`rayfold up`"""
 
+import contextlib
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from cluster.settings import LAYOUTS, Settings
 from cluster.supervisor import READY, Supervisor
 from pipeline.errors import Misconfigured
 
-_DETACHED_DEADLINE_S = 150.0
+_DETACHED_DEADLINE_S = 270.0
 
 
 @click.command()
@@ -33,8 +34,14 @@ def up(
         _detached(settings)
         announce(settings, made_here)
         return
-    supervisor = Supervisor(settings, lambda text: click.echo(text, err=True))
+    supervisor = Supervisor(settings, say)
     supervisor.run(lambda: announce(settings, made_here))
+
+
+def say(text: str) -> None:
+    """To whoever reads the log. Its disk may be full: that must not end the one who keeps everything up."""
+    with contextlib.suppress(OSError):
+        click.echo(text, err=True)
 
 
 def announce(settings: Settings, made_here: bool) -> None:

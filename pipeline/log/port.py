@@ -97,6 +97,10 @@ class Log(Protocol):
         """Store one message as one of many writers; durable on return."""
         ...
 
+    async def check(self) -> None:
+        """Whether events can be taken: raises `LogUnavailable`, or `LogFull` where there is hardly any room; stores nothing."""
+        ...
+
     async def exclusive(self, topic: str, partition: int) -> Writer:
         """Become the one fenced writer; every older writer of this partition fails from now on."""
         ...

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,11 +17,14 @@ from pipeline.log.cursor_file import CursorFile
 from pipeline.log.group_commit import GroupCommit
 from pipeline.log.members import dissolve
 from pipeline.log.port import BEGINNING, Backlog, Message, Position
-from pipeline.log.sqlite_fault import unusable
+from pipeline.log.sqlite_fault import unavailable, unusable
 from pipeline.log.sqlite_membership import SqliteMembership
 from pipeline.log.sqlite_topic import Item, Topic
 from pipeline.log.watch import Watch
 from pipeline.topics import TOPICS
+
+#: With less room than this on its disk the log counts as full; smaller appends may still succeed.
+_ROOM_BYTES = 1_000_000
 
 _CURSOR = ".cursor"
 _MEMBERS = ".members"
@@ -76,6 +81,11 @@ class SqliteLog:
         if not 0 <= partition < self._partitions:
             raise NotFound(f"topic {topic} has no partition {partition}, only 0 to {self._partitions - 1}")
         return await self._commits[topic].append(Item(partition, epoch, records, self._clock.now_ms(), data))
+
+    async def check(self) -> None:
+        if self._closed:
+            raise LogUnavailable("this process has closed the log: open it again")
+        await asyncio.to_thread(_look_for_room, self._folder)
 
     async def exclusive(self, topic: str, partition: int) -> SqliteWriter:
         epoch = await self._commits[topic].call(partial(self._topics[topic].raise_epoch, partition))
@@ -176,6 +186,15 @@ class SqliteLog:
         for topic, has_ended in zip(self._topics.values(), ended, strict=True):
             if has_ended:
                 topic.close()
+
+
+def _look_for_room(folder: Path) -> None:
+    """By taking it for a moment, without a name: of a disk with quotas or reserves nothing else tells the truth."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            os.posix_fallocate(file.fileno(), 0, _ROOM_BYTES)
+    except OSError as error:
+        raise unavailable(folder, error) from error
 
 
 def _open_topics(folder: Path, partitions: int, topics: Sequence[str]) -> dict[str, Topic]:

@@ -3,9 +3,12 @@
 import ctypes
 import json
 import os
+import signal
 import socket
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +16,10 @@ from pathlib import Path
 import pytest
 
 from cluster.folder import FolderLock, prepare
+from cluster.head import Head
 from cluster.settings import read_settings
 from pipeline.errors import Misconfigured
-from tests.installation import Installation
+from tests.installation import Installation, eventually
 
 
 def _refused(installation: Installation, *arguments: str) -> str:
@@ -67,6 +71,18 @@ def test_a_folder_in_use(tmp_path: Path) -> None:
             assert "in use by process" in _refused(installation, "up", *more)
     finally:
         lock.close()
+    assert "not running" in installation.rayfold("down").stdout
+
+
+def test_down_ends_what_a_killed_up_left_behind(tmp_path: Path) -> None:
+    installation = Installation(tmp_path / "data")
+    settings, _ = prepare(read_settings(installation.environment))
+    FolderLock(settings.data).close()
+    marked = {**os.environ, "RAYFOLD_HEAD": str(Head(settings).folder)}
+    with subprocess.Popen(["sleep", "60"], env=marked) as orphan:
+        eventually(lambda: orphan.pid in installation.members(), 10, "the process under its own name")
+        assert "was killed before" in installation.rayfold("down").stdout
+        assert orphan.wait(10) == -signal.SIGKILL
     assert "not running" in installation.rayfold("down").stdout
 
 
@@ -154,6 +170,13 @@ def test_an_unforeseen_error_is_one_sentence_and_a_traceback_on_request(tmp_path
     assert "--verbose" in said
     done = installation.rayfold("--verbose", "up")
     assert (done.returncode, "Traceback" in done.stderr) == (1, True)
+
+
+def test_a_log_on_a_full_disk_does_not_end_the_supervisor() -> None:
+    program = "from cluster.commands.up import say; say('the Ray head has ended'); print('going on')"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=full, check=False)
+    assert done.stdout == b"going on\n"
 
 
 def test_a_key_that_is_none(tmp_path: Path) -> None:

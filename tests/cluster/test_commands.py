@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,13 +13,13 @@ from typing import Any
 import httpx
 import pytest
 
-from cluster import receiver
+from cluster import receiver, serve_status
 from cluster.commands import doctor, send
 from cluster.commands.status import title
 from cluster.folder import prepare
 from cluster.head import Head
 from cluster.inputs.item import Item
-from cluster.serve_status import wanted_workers
+from cluster.serve_status import ServeStatus
 from cluster.settings import read_settings
 from cluster.topology import plan
 from tests.installation import Installation, eventually, installed
@@ -196,16 +197,46 @@ def _status(**deployments: dict[str, int]) -> Any:
 
 def test_a_collector_inside_the_public_api_is_wanted_as_often_as_that() -> None:
     status = _status(public={"RUNNING": 2, "STARTING": 1, "STOPPING": 1}, background={"RUNNING": 1})
-    found = asyncio.run(wanted_workers(plan(read_settings({}, layout="v1.0")), lambda: status))
+    found = asyncio.run(ServeStatus(plan(read_settings({}, layout="v1.0")), lambda: status).wanted())
+    assert found is not None
     assert found["collector"] == {"wanted": 3, "running": 2}
     assert found["batcher"] == found["executor"] == {"wanted": 1, "running": 1}
 
 
+async def test_a_controller_that_hangs_is_asked_once_and_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve_status, "_ANSWER_S", 0.05)
+    asked: list[threading.Event] = []
+
+    def ask() -> Any:
+        asked.append(threading.Event())
+        asked[0].wait(30)
+        return _status(background={"RUNNING": 1})
+
+    status = ServeStatus(plan(read_settings({}, layout="v1.0")), ask)
+    for _ in range(3):
+        assert await status.wanted() is None
+    assert len(asked) == 1
+    asked[0].set()
+    while not (found := await status.wanted()):
+        continue
+    assert found["batcher"] == {"wanted": 1, "running": 1}
+
+
+async def test_a_controller_that_is_gone_is_said() -> None:
+    def ask() -> Any:
+        raise RuntimeError("the actor died")
+
+    assert await ServeStatus(plan(read_settings({}, layout="v1.0")), ask).wanted() is None
+
+
 def test_the_status_says_what_is_switched_off() -> None:
-    facts = {"layout": "v1.0", "partitions": 4, "revision": 7, "collector_enabled": True, "workflow_enabled": True}
+    on = {"collector_enabled": True, "workflow_enabled": True, "controlled": True, "refuses": ""}
+    facts = {"layout": "v1.0", "partitions": 4, "revision": 7, **on}
     assert title(facts) == "layout v1.0, 4 partitions, revision 7"
     assert "inside the public API" in title({**facts, "collector_enabled": False})
     assert "switched off" in title({**facts, "workflow_enabled": False})
+    assert "the disk is full" in title({**facts, "refuses": "the disk is full"})
+    assert "no worker is replaced" in title({**facts, "controlled": False})
 
 
 _ROW = {"alive": 1, "backlog": 0, "lag_seconds": 0.0, "last_error": ""}
@@ -225,7 +256,12 @@ def test_the_doctor_names_what_is_wrong_with_a_stage(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, row: dict[str, Any], ok: bool, said: str
 ) -> None:
     answers = {
-        "/status": {"workflow_enabled": True, "stages": {"dispatcher": {**_ROW, **row}}},
+        "/status": {
+            "workflow_enabled": True,
+            "controlled": True,
+            "refuses": "",
+            "stages": {"dispatcher": {**_ROW, **row}},
+        },
         "/account": {"balanced": True, "dead": 0, "accepted": 0},
     }
     client = SimpleNamespace(get=lambda path, **query: answers.get(path, {"total": 0}))
@@ -258,3 +294,20 @@ def test_without_a_terminal_lines_say_how_far_it_is(
     file = tmp_path / "some.jsonl"
     file.write_text('{"events": [{"type": "a"}]}\n' * 10)
     assert send.send_file(file, "http://127.0.0.1:1").sent == 10
+
+
+def test_the_doctor_blames_a_full_disk_not_the_workers_and_a_controller_that_hangs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    status = {
+        "workflow_enabled": True,
+        "controlled": False,
+        "refuses": "full",
+        "stages": {"batcher": {**_ROW, "alive": 0}},
+    }
+    answers = {"/status": status, "/account": {"balanced": True, "dead": 0, "accepted": 0}}
+    client = SimpleNamespace(get=lambda path, **query: answers.get(path, {"total": 0}))
+    monkeypatch.setattr(doctor, "Client", lambda settings: client)
+    found = {one.check: one for one in doctor.examine(read_settings({}, data=tmp_path))}
+    assert "no heartbeat can be written" in found["batcher"].what
+    assert "does not answer" in found["Ray Serve"].what

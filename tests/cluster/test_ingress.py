@@ -7,10 +7,7 @@ import httpx
 import psutil
 import pytest
 
-from cluster.folder import prepare
 from cluster.haproxy_wrapper import mended
-from cluster.head import Head
-from cluster.settings import read_settings
 from tests.installation import Installation, eventually, installed
 
 pytestmark = pytest.mark.timeout(300)
@@ -33,14 +30,25 @@ def test_a_client_cannot_say_it_comes_from_elsewhere(installation: Installation)
     assert event["metadata"]["ip"] == "127.0.0.1"
 
 
-def test_only_one_thing_listens_beyond_loopback(installation: Installation) -> None:
-    settings, _ = prepare(read_settings(installation.environment))
-    found = set()
-    for pid in Head(settings).members():
+def _listening(installation: Installation) -> Iterator[tuple[str, str, int]]:
+    """Command line, address, port."""
+    for pid in installation.members():
         process = psutil.Process(pid)
         for one in process.net_connections("inet"):
-            if one.status == psutil.CONN_LISTEN and one.laddr.ip.removeprefix("::ffff:") != "127.0.0.1":
-                found.add(" ".join(process.cmdline())[:40])
+            if one.status == psutil.CONN_LISTEN:
+                yield " ".join(process.cmdline())[:40], one.laddr.ip.removeprefix("::ffff:"), one.laddr.port
+
+
+def test_nothing_listens_where_every_ray_serve_of_a_machine_does(installation: Installation) -> None:
+    """Where no replica of its own answers, an HAProxy asks Serve's proxy: were that another installation's, events were lost."""
+    defaults = {8000, 8404, 8500, 9000, 9101, 9500, *range(30_000, 31_000)}
+    found = {(name, port) for name, _, port in _listening(installation)}
+    assert any("ProxyActor" in name for name, _ in found)
+    assert not {(name, port) for name, port in found if port in defaults}
+
+
+def test_only_one_thing_listens_beyond_loopback(installation: Installation) -> None:
+    found = {name for name, address, _ in _listening(installation) if address != "127.0.0.1"}
     assert all("ServeReplica" in name for name in found), found  # Ray's internal gRPC port of each replica
 
 

@@ -117,6 +117,12 @@ class LogContract:
         assert last is not None
         assert (last.position, last.data) == (position, b"b")
 
+    async def test_a_log_with_room_passes_the_check_and_nothing_is_stored(self, open_log: OpenLog) -> None:
+        log = await open_log()
+        await log.check()
+        assert await log.last("collected", 0) is None
+        assert await log.last("processed", 0) is None
+
     async def test_opening_a_writer_fences_every_older_one(self, open_log: OpenLog) -> None:
         log, other = await open_log(), await open_log()
         old = await log.exclusive("processed", 0)

@@ -196,12 +196,18 @@ async def main():
     import os
     stored = 0
     try:
+        await log.check()
+        print("it says that there is room")
+    except LogFull:
+        pass
+    try:
         while True:
             await log.append("collected", 0, os.urandom(20_000), 1)
             stored += 1
     except LogFull as error:
         print(stored, error, flush=True)
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    await log.check()
     await log.append("collected", 0, b"room again", 1)
     await log.close()
 

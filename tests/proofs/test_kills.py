@@ -1,93 +1,59 @@
-"""kill -9 once of each part, under load: what was answered 200 is stored once, nothing twice, and the account balances."""
+"""kill -9 once of each part, under load: what was answered 200 is stored once, nothing twice, and the account balances.
 
-import json
+`make chaos` does the same and more, many times; see docs/reliability.md.
+"""
+
+import asyncio
+import os
+import signal
 import sqlite3
-import urllib.request
-from collections import Counter, defaultdict
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from cluster import receiver
-from tests.installation import Installation, eventually, installed
+from tests.chaos.disk import NoSmallDisk, full_disk, small_disk
+from tests.chaos.faults import missing, send
+from tests.chaos.processes import by_role
+from tests.chaos.proof import Proof, proving
+from tests.installation import Installation, eventually
 from tests.load import Load
 
 pytestmark = pytest.mark.timeout(300)
 
 
-class Proof:
-    """One installation, what it was sent so far, and the system it delivers to."""
+def _agrees(proof: Proof, load: Load) -> None:
+    proof.answered(load.answered, load.per_profile)
+    assert not proof.judge().problems
 
-    def __init__(self, installation: Installation, received: str) -> None:
-        self.installation = installation
-        self.begun = 0  #: numbers of message ids given away
-        self.answered: set[str] = set()
-        self.per_profile: Counter[str] = Counter()
-        self._received = received
 
-    def load(self) -> Load:
-        """More of it; message ids go on where the last load ended, whatever became of that."""
-        self.begun += 1_000_000
-        return Load(self.installation.url, "load", start=self.begun)
-
-    def agrees(self, load: Load) -> None:
-        """The account, every document, every profile and every delivery against the client's own count."""
-        self.answered |= set(load.answered)
-        self.per_profile += load.per_profile
-        count = len(self.answered)
-        account = self.installation.quiet()
-        assert account["balanced"], account
-        assert account["verified"], account
-        assert account["stored"] == count, account
-        assert account["accepted"] == account["stored"] + account["duplicate"], account
-        assert account["workflows"]["run"] == count, account
-        assert account["destinations"]["all"]["delivered"] == count, account
-        stored = Counter(one["message_id"] for one in self.installation.pages("/events", type="increase-interest"))
-        assert stored == Counter(self.answered)
-        for profile, events in self.per_profile.items():
-            found = self.installation.get(f"/profiles/{profile}")
-            assert found["interests"]["load"] == events, profile
-            assert found["stats"]["counters"]["runs"] == events, profile
-        self._delivered()
-
-    def _delivered(self) -> None:
-        """Each event came, and of each profile in order: the interest counts them."""
-        with urllib.request.urlopen(f"{self._received}/kept") as answer:
-            bodies: list[dict[str, Any]] = json.loads(answer.read())
-        assert {body["message"] for body in bodies} == self.answered
-        numbers = defaultdict(list)
-        for body in bodies:
-            numbers[body["profile"]].append(body["number"])
-        assert numbers == {profile: list(range(1, events + 1)) for profile, events in self.per_profile.items()}
+def _others(installation: Installation, part: str, before: list[int]) -> set[int]:
+    return set(by_role(installation.members()).get(part, ())) - set(before)
 
 
 @pytest.fixture(scope="module")
-def proof(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proof]:
-    process, received = receiver.start()
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path | NoSmallDisk]:
+    """A small disk, or why there is none."""
+    folder = tmp_path_factory.mktemp("kills") / "disk"
     try:
-        with installed(tmp_path_factory.mktemp("kills") / "data", layout="v1.1") as installation:
-            installation.put("source", "load", {"static_profile_id": True})
-            nodes = [
-                {"id": "start", "type": "start"},
-                {"id": "count", "type": "increment", "settings": {"field": "profile@stats.counters.runs"}},
-            ]
-            installation.put("workflow", "count", {"nodes": nodes, "edges": [{"from": "start", "to": "count"}]})
-            asked = {"source": "load", "event_type": "increase-interest"}
-            installation.put("rule", "count", {**asked, "workflow": "count"})
-            mapping = {
-                "message": "event@message_id",
-                "profile": "profile@primary_id",
-                "number": "profile@interests.load",
-            }
-            settings = {"url": f"{received}/?keep=1"}
-            installation.put("destination", "all", {**asked, "mapping": mapping, "settings": settings})
-            installation.settled()
-            yield Proof(installation, received)
-    finally:
-        process.terminate()
-        process.wait()
+        with small_disk(folder):
+            yield folder
+    except NoSmallDisk as reason:
+        yield reason
+
+
+@pytest.fixture(scope="module")
+def proof(disk: Path | NoSmallDisk, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proof]:
+    folder = disk if isinstance(disk, Path) else tmp_path_factory.mktemp("kills")
+    with proving(folder / "data", layout="v1.1") as proof:
+        yield proof
+
+
+async def test_a_full_disk_sends_clients_away_and_recovers_by_itself(proof: Proof, disk: Path | NoSmallDisk) -> None:
+    if isinstance(disk, NoSmallDisk):
+        pytest.skip(str(disk))
+    assert not (await full_disk(proof, disk, "v1.1", 10.0)).problems
 
 
 @pytest.mark.parametrize("part", ["api.public", "collector", "batcher", "dispatcher", "executor"])
@@ -99,19 +65,40 @@ async def test_a_killed_worker_loses_nothing_and_doubles_nothing(proof: Proof, p
         await load.more(200, 30)
         killed = installation.kill(part)
         await load.more(300, 60)
-    proof.agrees(load)
+    _agrees(proof, load)
     eventually(lambda: set(installation.pids(part)) - {killed}, 20, f"another {part} in its place")
     if stage:
         eventually(lambda: installation.status()["stages"][stage]["restarts"] == before + 1, 20, "the status says so")
 
 
-async def test_everything_killed_at_once_comes_back_by_up(proof: Proof) -> None:
+@pytest.mark.parametrize("part", ["controller", "haproxy", "raylet", "agent"])
+async def test_a_killed_part_of_ray_comes_back_without_a_hand(proof: Proof, part: str) -> None:
+    """The raylet and its agent take the whole node along, each in a way of its own: the supervisor starts another one."""
+    installation = proof.installation
+    roles = by_role(installation.members())
     async with proof.load() as load:
         await load.more(200, 30)
-        assert proof.installation.kill_everything() > 5
-        proof.installation.up()
+        send(signal.SIGKILL, roles[part])
+        others = partial(_others, installation, part, roles[part])
+        await asyncio.to_thread(eventually, others, 120, f"another {part}")
         await load.more(200, 60)
-    proof.agrees(load)
+    eventually(lambda: not missing(installation, list(roles)), 120, "every process")
+    _agrees(proof, load)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+async def test_a_killed_supervisor_is_replaced_by_up_alone_or_with_everything(proof: Proof, alone: bool) -> None:
+    installation = proof.installation
+    async with proof.load() as load:
+        await load.more(200, 30)
+        os.kill(installation.supervisor, signal.SIGKILL)
+        members = installation.members()
+        assert len(members) > 5
+        send(signal.SIGKILL, () if alone else members)
+        await asyncio.to_thread(installation.up)
+        assert not set(members) & set(installation.members())
+        await load.more(200, 60)
+    _agrees(proof, load)
 
 
 async def test_the_account_balances_while_events_flow(proof: Proof) -> None:
@@ -121,18 +108,19 @@ async def test_the_account_balances_while_events_flow(proof: Proof) -> None:
             done = proof.installation.rayfold("account", "--verify")
             assert done.returncode == 0, done.stderr
         await load.more(100, 30)
-    proof.agrees(load)
+    _agrees(proof, load)
 
 
 async def test_verify_notices_one_event_deleted_behind_its_back(proof: Proof) -> None:
     async with proof.load() as load:
         await load.more(10, 30)
-    proof.agrees(load)
+    _agrees(proof, load)
     assert proof.installation.rayfold("account", "--verify").returncode == 0
     _delete_one(proof.installation.folder)
     done = proof.installation.rayfold("account", "--verify")
     assert done.returncode == 1
     assert "1 event documents are missing" in done.stderr
+    assert any("lost" in problem for problem in proof.judge().problems)
 
 
 def _delete_one(folder: Path) -> None:

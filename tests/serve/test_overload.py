@@ -78,3 +78,15 @@ async def test_room_is_given_back_when_the_log_fails(tmp_path: Path, monkeypatch
         monkeypatch.undo()
         monkeypatch.setattr(coalescer, "MAX_PENDING_BYTES", 10)
         assert (await system.track(payload("shop"))).status_code == 200
+
+
+async def test_who_asks_is_told_that_there_is_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(tmp_path, ()) as system:
+        await system.put("sources", "shop", {})
+        assert (await system.public.get("/ready")).status_code == 200
+        assert (await system.private.get("/status")).json()["refuses"] == ""
+        monkeypatch.setattr("pipeline.log.sqlite._ROOM_BYTES", 1 << 60)
+        answer = await system.public.get("/ready")
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+        assert "free space" in answer.json()["detail"]
+        assert "free space" in (await system.private.get("/status")).json()["refuses"]
