@@ -362,6 +362,9 @@ class SimulatedLog:
     async def append(self, topic: str, partition: int, data: bytes, records: int) -> Position:
         return await self._ask(lambda: self.broker.append(topic, partition, data, records, shared=True))
 
+    async def check(self) -> None:
+        await self._ask(lambda: None)
+
     async def exclusive(self, topic: str, partition: int) -> _Writer:
         def open_it() -> _Writer:
             where = self.broker.topics[topic].partitions[partition]

@@ -23,6 +23,7 @@ from pipeline.secrets import SecretBox
 from serve.changes import Changes
 from serve.coalescer import Coalescer
 from serve.errors import status_of
+from serve.replays import Replays
 from serve.running import Running
 from serve.track import Track
 from tests.simulation.clock import ProcessClock, TrueTime
@@ -92,6 +93,7 @@ class Machine:
         self._track: Track | None = None
         self._watch = watch
         self.changes = Changes(ports)
+        self.replays = Replays(ports, watch)
         self._commands = Coalescer(ports.log, ports.new_id())
         self.account = Running(ports, watch, (), {}, _nothing_wanted).account
 

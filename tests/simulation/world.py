@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import Any
 
-from pipeline.errors import LogUnavailable, RayfoldError
+from pipeline.errors import LogUnavailable, RayfoldError, Reject, Retry
 from pipeline.topics import COLLECTED, COLLECTOR_GROUP, PROCESSED, STORE_GROUP, WORKFLOW_GROUP
 from serve.changes import Changes
+from serve.replays import Asked
 from tests.simulation import judge, knobs
 from tests.simulation.client import Client
 from tests.simulation.clock import TrueTime
@@ -46,6 +47,7 @@ FAULTS = (
     "trim",  # retention
     "changes",  # definitions change
     "erase",  # profiles are deleted
+    "replay",  # a destination or the store is fed again
 )
 #: Not drawn: "days", weeks of quiet under living owners.
 
@@ -159,6 +161,8 @@ class World:
             busy.append(asyncio.create_task(self._days_go_by()))
         if "erase" in self.on:
             busy.append(asyncio.create_task(self._erase_some(random.randint(1, 4))))
+        if "replay" in self.on:
+            busy.append(asyncio.create_task(self._replay_some(random.randint(1, 3))))
         faults = asyncio.create_task(self._faults())
         await asyncio.wait(busy, timeout=random.choice((5.0, 20.0, 40.0)))
         if random.random() < 0.5:  # the last word may be a fault
@@ -384,6 +388,25 @@ class World:
         except (Unreachable, LogUnavailable):
             return False
         self.happened["profile erased"] += 1
+        return True
+
+    async def _replay_some(self, count: int) -> None:
+        """Everything is delivered or saved again."""
+        for _ in range(count):
+            await asyncio.sleep(self.random.choice((1.0, 5.0, 10.0)))
+            asked = Asked(group=self.random.choice(("store", "dest.crm", "dest.all")), from_="2020-01-01T00:00:00Z")
+            while not await self._replayed(asked):
+                await asyncio.sleep(0.5)
+
+    async def _replayed(self, asked: Asked) -> bool:
+        try:
+            machine = self._api()
+            await machine.do(machine.replays.begin(asked))
+        except Reject:  # no such destination, or one under way
+            return True
+        except (Unreachable, Retry):
+            return False
+        self.happened["replay begun"] += 1
         return True
 
     async def _days_go_by(self) -> None:
