@@ -40,8 +40,10 @@ def topics_of(group: str) -> tuple[str, ...]:
 
 
 async def is_through(log: Log, replay: Replay) -> bool:
-    """Whether its group has committed all it was made for."""
+    """Whether its group has committed all it was made for; where it is gone, somebody was about to end it."""
     for topic, ends in replay.ends.items():
+        if replay.reader not in await log.groups(topic):
+            continue
         for partition, end in enumerate(ends):
             if end != BEGINNING and await log.committed(topic, partition, replay.reader) < end:
                 return False

@@ -217,6 +217,7 @@ class Member:
         self._worker = worker
         self.process = process
         self._cursors: dict[int, Position] = {}
+        self._closed = False
         self._seen = self._topic.version
         self.held: frozenset[int] = frozenset()
         self._held_seen = self.held
@@ -259,7 +260,12 @@ class Member:
 
     def rejoin(self) -> None:
         """It beats again."""
-        if not self._group.dropped and self.process.alive and self._worker not in self._group.members:
+        if (
+            not self._closed
+            and not self._group.dropped
+            and self.process.alive
+            and self._worker not in self._group.members
+        ):
             self._group.members[self._worker] = self
             self._rebalance()
 
@@ -311,6 +317,8 @@ class Member:
         self._seen, self._held_seen = self._topic.version, self.held
 
     async def close(self) -> None:
+        self._closed = True
+
         def close() -> None:
             self._leave()
             self.held = frozenset()
