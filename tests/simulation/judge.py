@@ -245,9 +245,9 @@ class Judge:
                 asked_for[asked.id].add(one.entry.id)
                 place = arrived.get(asked.id, {}).get(one.entry.id)
                 refused = (asked.id, one.entry.id) in letters  # and may have been taken after all, in a repeated batch
-                if place is not None and not refused:
+                if place is not None and not refused and asked.lasting:  # else a replay may bring it first
                     chains[asked.id, one.entry.profile or one.entry.id].append(place)
-                elif asked.lasting and place is None and not refused:
+                elif place is None and not refused and asked.lasting:
                     self.check("not delivered:", False, f"{asked.id} {one.entry.id} {one.revision}")
         for host, received in self.world.receivers.received.items():
             uninvited = {one.event for one in received} - asked_for[host]
