@@ -8,7 +8,6 @@ import msgspec
 from actors.counters import Counters
 from actors.deliverer import Deliverer, Due
 from actors.heed import Heed
-from actors.letters import Letters
 from actors.partitions import Partitions
 from actors.persist import persist
 from pipeline import envelope, instant, progress, topics
@@ -21,7 +20,7 @@ from pipeline.log.port import Log, Message
 from pipeline.progress import Progress
 from pipeline.replay import Replay
 from pipeline.secrets import SecretBox
-from pipeline.stores.documents import Documents
+from pipeline.stores.documents import Document, Documents, Outcome, Saved
 
 #: Read at a time: what is delivered before the resume point is saved.
 _READ_BYTES = 300_000
@@ -32,7 +31,8 @@ _REVISION_WAIT_S = 5.0
 class Channel:
     """`partitions.run()` delivers until `partitions.stop`; raises `NotFound` when the group is gone.
 
-    A replay's channel ends where the replay does: whoever sees it there drops the group.
+    A replay's channel ends where the replay does: whoever sees it there drops the group. Dead letters are written after the
+    progress that counts them (`pipeline/progress.py`).
     """
 
     def __init__(
@@ -88,7 +88,9 @@ class Channel:
 
     async def _own(self, partition: int) -> None:
         partitions = self.partitions
+        alive = partial(partitions.alive, partition)
         done = await progress.load(self._documents, self._group, partition)
+        await self._save(done.dead_letters(), alive)  # who counted them may have come no further
         committed = await self._log.committed(topics.PROCESSED, partition, self._group)
         at = max(done.position, committed)
         if done.position > committed:  # its commit was lost
@@ -96,9 +98,8 @@ class Channel:
             await partitions.membership.restart(partition)
         heed = await Heed.after(self._log, partition, at)
         end = None if self._replay is None else self._replay.ends[topics.PROCESSED][partition]
-        repeated = True  # what was under way when an owner went is part of the first batch of the next
         while partitions.may_own(partition):
-            partitions.alive(partition)
+            alive()
             generation = partitions.generation
             messages: Sequence[Message] = ()
             if end is None or at < end:
@@ -107,49 +108,57 @@ class Channel:
             if not messages:
                 await partitions.news(generation, _IDLE_WAIT_S)
                 continue
-            settled = await self._handle(partition, messages, heed, done, repeated)
+            settled = await self._handle(partition, messages, heed, done, alive)
             if settled is None:
                 return
-            done, at, repeated = settled, messages[-1].position, False
+            done, at = settled, messages[-1].position
             await partitions.membership.commit(partition, at)
 
     async def _handle(
-        self, partition: int, messages: Sequence[Message], heed: Heed, done: Progress, repeated: bool
+        self, partition: int, messages: Sequence[Message], heed: Heed, done: Progress, alive: Callable[[], None]
     ) -> Progress | None:
-        """Deliver what is due in these messages; None when that ended before all was settled: begin again."""
+        """Deliver what is due in these messages and count it; None when it was not this owner who did: begin again."""
         due: list[Due] = []
-        header: envelope.ProcessedHeader | None = None
+        taken: envelope.ProcessedHeader | None = None
         for message in messages:
             header = envelope.decode_processed_header(message.data)
             if not heed.take(header):
                 continue
+            taken = header
             await self._watch.reach(header.revision, _REVISION_WAIT_S)
             outlet = self._current()
             if outlet is not None and header.pairs and outlet.wants(header.pairs):
                 processed = envelope.decode_processed(message.data)
                 since_ms = max(processed.time_ms, self._replay.time_ms if self._replay else 0)
                 due += [Due(outlet, entry, scope, since_ms) for entry, scope in outlet.due(processed)]
-        if not due or header is None:
+        if not due or taken is None:
             return done
         self._counters.received += len(due)
-        alive = partial(self.partitions.alive, partition)
         deliverer = self._deliverer(partition, alive)
         if not await deliverer.deliver(due):
             return None
-        if repeated:
-            await deliverer.withdraw(due)
         settled = msgspec.structs.replace(
             done,
+            version=done.version + 1,
             position=messages[-1].position,
-            sequence=header.sequence,
-            time_ms=header.time_ms,
+            sequence=taken.sequence,
+            time_ms=taken.time_ms,
             due=done.due + len(due),
-            delivered=done.delivered + len(due) - len(deliverer.dead),
-            dead=done.dead + len(deliverer.dead),
+            delivered=done.delivered + len(due) - len(deliverer.letters),
+            dead=done.dead + len(deliverer.letters),
+            letters={one.id: msgspec.Raw(one.body) for one in deliverer.letters},
         )
-        document = progress.document(settled)
-        await persist(partial(self._documents.save, [document]), self._clock, self._counters, alive)
+        (saved,) = await self._save([progress.document(settled)], alive)
+        if saved.result is not Saved.DONE:
+            self._counters.error(f"partition {partition} of group {self._group}: another owner has counted meanwhile")
+            return None
+        await self._save(settled.dead_letters(), alive)
         return settled
+
+    async def _save(self, documents: Sequence[Document], alive: Callable[[], None]) -> Sequence[Outcome]:
+        if not documents:
+            return ()
+        return await persist(partial(self._documents.save, documents), self._clock, self._counters, alive)
 
     def _deliverer(self, partition: int, alive: Callable[[], None]) -> Deliverer:
         def active(outlet: Outlet) -> bool:
@@ -157,6 +166,5 @@ class Channel:
             now = self._current()
             return now is not None and now.same_as(outlet) and self.partitions.may_own(partition)
 
-        letters = Letters(self._documents, self._clock, self._counters, alive)
         name = "" if self._replay is None else self._replay.id
-        return Deliverer(self._id, name, self._http, letters, self._clock, self._random, self._counters, active, alive)
+        return Deliverer(self._id, name, self._http, self._clock, self._random, self._counters, active, alive)

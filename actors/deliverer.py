@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from actors.chains import in_chains
 from actors.counters import Counters
-from actors.letters import Letters
 from pipeline.clock import Clock
 from pipeline.delivery import (
     ALARM_PAUSE_S,
@@ -16,15 +15,15 @@ from pipeline.delivery import (
     Outlet,
     Request,
     Verdict,
-    delivery_id,
     judge,
     retry_after_s,
     send,
 )
 from pipeline.envelope import Entry
 from pipeline.http.port import Http, HttpFailure
-from pipeline.letter import letter_id, new_letter
+from pipeline.letter import new_letter
 from pipeline.scope import Scope
+from pipeline.stores.documents import Document
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +54,6 @@ class Deliverer:
         destination: str,
         replay: str,
         http: Http,
-        letters: Letters,
         clock: Clock,
         random: Callable[[], float],
         counters: Counters,
@@ -65,13 +63,12 @@ class Deliverer:
         self._destination = destination
         self._replay = replay
         self._http = http
-        self._letters = letters
         self._clock = clock
         self._random = random
         self._counters = counters
         self._active = active
         self._alive = alive
-        self.dead: set[str] = set()  #: deliveries given up
+        self.letters: list[Document] = []  #: of the deliveries given up; for the caller to keep
 
     async def deliver(self, due: Sequence[Due]) -> bool:
         """Returns True when all are delivered or dead, False when `active` ended it: then some may have been sent."""
@@ -97,7 +94,7 @@ class Deliverer:
                 wait = retry_after_s(response, self._clock.now_ms())
             self._counters.error(f"destination {self._destination}: {reason}")
             if verdict is Verdict.DEAD or self._clock.now_ms() - due.since_ms > MAX_AGE_MS:
-                await self._bury(request, due.entry, reason)
+                self._bury(request, due.entry, reason)
                 return True
             if verdict is Verdict.ALARM:
                 if self._destination not in self._counters.paused:
@@ -117,16 +114,10 @@ class Deliverer:
             await self._clock.sleep(min(left, _LOOK_S))
             self._alive()
 
-    async def _bury(self, request: Request, entry: Entry, reason: str) -> None:
-        letter = new_letter(request, self._destination, self._replay, entry, reason, self._clock.now_ms())
-        await self._letters.bury(letter)
-        self.dead.add(request.id)
+    def _bury(self, request: Request, entry: Entry, reason: str) -> None:
+        now_ms = self._clock.now_ms()
+        self.letters.append(new_letter(request, self._destination, self._replay, entry, reason, now_ms))
         self._counters.dead += 1
-
-    async def withdraw(self, due: Sequence[Due]) -> None:
-        """Take back what letters there are of deliveries now made: an owner before us wrote them and counted nothing."""
-        made = {delivery_id(self._destination, one.entry.id) for one in due} - self.dead
-        await self._letters.withdraw([letter_id(id, self._replay) for id in made])
 
 
 def _profile_of(due: Due) -> str:

@@ -89,7 +89,7 @@ async def take(log: Log, documents: Documents, askers: Askers, *, verify: bool =
         if one.processed is not None:
             ways.sent(collector_outbox(partition), one.sequence, one.processed.out)
     await _workflows(log, askers.plan, newest, ways, account)
-    await _destinations(log, documents, askers.destinations, newest, account)
+    letters = await _destinations(log, documents, askers.destinations, newest, account)
     await _replays(log, documents, askers, account)
     account.forwards_in_flight, account.commands_in_flight = ways.events, ways.commands
     account.in_flight += ways.events
@@ -97,7 +97,7 @@ async def take(log: Log, documents: Documents, askers: Askers, *, verify: bool =
     account.stored -= account.dead
     account.close()
     if verify:
-        await account_verify.verify(log, documents, at_saved, account)
+        await account_verify.verify(log, documents, at_saved, letters, account)
     return account
 
 
@@ -198,17 +198,22 @@ async def _collected(log: Log, partition: int, newest: _Newest, ways: _Ways, acc
 
 async def _destinations(
     log: Log, documents: Documents, selections: Mapping[str, Selection], newest: list[_Newest], account: Account
-) -> None:
+) -> Mapping[str, int]:
+    """Returns how many dead letters of each are surely written."""
+    letters = {}
     groups = await log.groups(PROCESSED)
     for id, selection in selections.items():
         group = destination_group(id)
         is_live = selection.destination.enabled and group in groups
         ends = [one.position if is_live else BEGINNING for one in newest]
-        reader = account.destinations[id] = await _reader(log, documents, group, selection, ends)
-        # one may be sent before the batch that gave it up is counted: then it is in flight
-        sent = min(reader.dead, await documents.count("dead", Query({"destination": id, "state": State.SENT})))
+        # asked before the totals are read: what is sent is counted, so those hold all of these
+        sent = await documents.count("dead", Query({"destination": id, "state": State.SENT}))
+        reader, unwritten = await _reader(log, documents, group, selection, ends)
+        letters[id] = reader.dead - unwritten
         reader.dead -= sent
         reader.delivered += sent
+        account.destinations[id] = reader
+    return letters
 
 
 async def _replays(log: Log, documents: Documents, askers: Askers, account: Account) -> None:
@@ -219,24 +224,28 @@ async def _replays(log: Log, documents: Documents, askers: Askers, account: Acco
         selection = askers.destinations.get(destination_of(replay.group))
         if selection is not None:
             ends = [end if is_underway else BEGINNING for end in replay.ends[PROCESSED]]
-            account.replays[replay.id] = await _reader(log, documents, replay.reader, selection, ends)
+            account.replays[replay.id], _ = await _reader(log, documents, replay.reader, selection, ends)
 
 
-async def _reader(log: Log, documents: Documents, group: str, selection: Selection, ends: Sequence[Position]) -> Reader:
-    """What a group has counted, and what lies from there to the end of each partition."""
-    reader = Reader()
+async def _reader(
+    log: Log, documents: Documents, group: str, selection: Selection, ends: Sequence[Position]
+) -> tuple[Reader, int]:
+    """What a group has counted, and what lies from there to the end of each partition; how many letters it has to write."""
+    reader, unwritten = Reader(), 0
     for partition, end in enumerate(ends):
         progress = await load_progress(documents, group, partition)
         reader.due += progress.due
         reader.delivered += progress.delivered
         reader.dead += progress.dead
+        if progress.letters:
+            unwritten += len(progress.letters) - len(await documents.load("dead", progress.letters.keys()))
         after = max(progress.position, await log.committed(PROCESSED, partition, group))
         async for message in between(log, PROCESSED, partition, after, end):
             if selection.wants(envelope.decode_processed_header(message.data).pairs):
                 due = len(selection.due(envelope.decode_processed(message.data)))
                 reader.due += due
                 reader.in_flight += due
-    return reader
+    return reader, unwritten
 
 
 async def _workflows(log: Log, plan: Plan, newest: list[_Newest], ways: _Ways, account: Account) -> None:

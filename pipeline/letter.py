@@ -1,4 +1,7 @@
-"""Dead letters: what is kept of a delivery that was given up, and what may become of it. Sans I/O."""
+"""Dead letters: what is kept of a delivery that was given up, and what may become of it. Sans I/O.
+
+There is one exactly of each delivery that was counted as dead, never one of what is not counted yet: see `pipeline/progress.py`.
+"""
 
 from enum import StrEnum
 from typing import Any
@@ -20,9 +23,6 @@ class State(StrEnum):
     SENT = "sent"  #: by hand; counts as delivered
     RESENT = "resent"  #: by hand, a letter of a replay: the destination's own account knows nothing of it
     DROPPED = "dropped"  #: for good
-    DELIVERED = (
-        "delivered"  #: the batch it was written by was repeated after a crash and came through: it counts nowhere
-    )
 
 
 def letter_id(delivery: str, replay: str) -> str:

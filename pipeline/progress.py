@@ -1,4 +1,15 @@
-"""Resume point and totals of a reader without a topic of its own: one document per (group, partition)."""
+"""Resume point and totals of a reader without a topic of its own: one document per (group, partition).
+
+Of two owners at work at once, as when one wakes up that stood still, exactly one counts: each saves the successor of what
+it began from, and the store takes a version once. Whoever is told `KEPT` has counted nothing and begins anew from what is
+stored (which may be its own, when the answer to it was lost).
+
+The dead letters of a batch lie in the progress that counts it, and become documents only after that is stored; who opens
+the partition next writes them again before anything else. So there is a letter of a delivery exactly if the delivery was
+counted as dead, whatever crashes or wakes up; and a batch that nobody counts leaves none.
+"""
+
+from collections.abc import Mapping
 
 import msgspec
 
@@ -14,12 +25,18 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     schema: int = SCHEMA
     group: str
     partition: int
+    version: int = 0  #: of the document: how often it was saved
     position: Position = BEGINNING
     sequence: int = 0
     time_ms: int = 0
     due: int = 0
     delivered: int = 0
     dead: int = 0
+    letters: Mapping[str, msgspec.Raw] = {}  #: of what it counted last, by id
+
+    def dead_letters(self) -> list[Document]:
+        """To save once this progress is stored: again is safe, and changes nothing that was decided of them since."""
+        return [Document("dead", id, 1, bytes(body)) for id, body in self.letters.items()]
 
 
 _decode = msgspec.json.Decoder(Progress).decode
@@ -37,10 +54,11 @@ async def load(documents: Documents, group: str, partition: int) -> Progress:
         return Progress(group=group, partition=partition)
     progress = _decode(found[id].body)
     check_schema(progress.schema, f"the progress of group {group}")
-    return progress
+    return msgspec.structs.replace(progress, version=found[id].version)  # earlier ones do not say theirs
 
 
 def document(progress: Progress) -> Document:
-    """To save. Its version is the envelope's sequence: an owner that woke up late changes nothing."""
-    id = document_id(progress.group, progress.partition)
-    return Document("progress", id, progress.sequence, envelope.encode(progress))
+    """To save; `KEPT` means that another owner has counted something since this one began."""
+    return Document(
+        "progress", document_id(progress.group, progress.partition), progress.version, envelope.encode(progress)
+    )

@@ -8,7 +8,7 @@ from pipeline.clock import SystemClock
 from pipeline.letter import CLAIM_MS
 from tests.actors.away import Away
 from tests.actors.test_destinations import Target, _destination, _send, target
-from tests.system import System, running
+from tests.system import System, payload, running
 
 
 async def _given_up(system: System, to: Target, count: int) -> list[str]:
@@ -109,7 +109,7 @@ async def test_a_letter_whose_sender_went_away_can_be_sent_again_later(tmp_path:
         assert await _account(system) == {"due": 1, "delivered": 1, "dead": 0, "in_flight": 0}
 
 
-async def test_a_letter_of_a_batch_that_is_repeated_and_comes_through_counts_nowhere(tmp_path: Path) -> None:
+async def test_a_batch_that_is_not_counted_leaves_no_letters(tmp_path: Path) -> None:
     async with target() as crm:
         # Given a worker that gives up deliveries and goes before it has counted them
         away = {"save_progress": 1_000_000}
@@ -119,14 +119,59 @@ async def test_a_letter_of_a_batch_that_is_repeated_and_comes_through_counts_now
             crm.status = 422
             await _send(system, range(5))
             async with asyncio.timeout(10):
-                while len(letters := await _letters(system, "waiting")) < 5:
+                while crm.refused < 5:
                     await asyncio.sleep(0.02)
-            crm.status = 200
-            assert (await system.private.post(f"/dead-letters/{letters[-1]['id']}/send")).status_code == 200
+            assert await _letters(system, "waiting") == []
         # When the next one makes them, but for one that is refused again
-        crm.refuses = {4}
+        crm.status, crm.refuses = 200, {4}
         async with running(tmp_path) as system:
             assert await _account(system) == {"due": 5, "delivered": 4, "dead": 1, "in_flight": 0}
             (dead,) = await _letters(system, "waiting")
-            assert len(await _letters(system, "delivered")) == 4
             assert dead["id"] not in {one["key"] for one in crm.got}
+
+
+async def test_letters_that_were_counted_are_written_by_the_next_owner(tmp_path: Path) -> None:
+    async with target() as crm:
+        # Given a worker that counts what it has given up, and goes before it has written the letters
+        away = {"save_dead": 1_000_000}
+        async with running(tmp_path, change=lambda p: p._replace(documents=Away(p.documents, **away))) as system:
+            await system.put("sources", "shop", {"static_profile_id": True})
+            await _destination(system, "crm", crm)
+            crm.status = 422
+            await _send(system, range(1))
+            async with asyncio.timeout(10):
+                while (counted := (await system.account())["destinations"]["crm"])["dead"] < 1:
+                    await asyncio.sleep(0.02)
+            assert counted == {"due": 1, "delivered": 0, "dead": 1, "in_flight": 0}
+            assert await _letters(system, "waiting") == []
+        # Then there is one of each, and nothing is tried again
+        tried = crm.refused
+        async with running(tmp_path) as system:
+            assert await _account(system) == counted
+            assert len(await _letters(system, "waiting")) == 1
+            assert crm.refused == tried
+
+
+async def test_a_batch_that_a_disabled_destination_cut_off_leaves_no_letters(tmp_path: Path) -> None:
+    async with running(tmp_path) as system, target() as crm:
+        # Given one delivery given up, and the other one of its batch still tried
+        await system.put("sources", "shop", {"static_profile_id": True})
+        await _destination(system, "crm", crm)
+        crm.refuses, crm.stumbles = {0}, {1: 1000}
+        events = [{"id": f"m-{n}", "type": "page-view", "properties": {"number": n}} for n in range(2)]
+        assert (await system.track(payload("shop", profile={"id": "p"}, events=events))).status_code == 200
+        async with asyncio.timeout(10):
+            while crm.stumbles[1] == 1000:
+                await asyncio.sleep(0.02)
+        assert crm.refused == 1
+        # When the destination is disabled, enabled, and refuses what comes then
+        await _destination(system, "crm", crm, enabled=False)
+        await _destination(system, "crm", crm)
+        crm.refuses = {2}
+        await _send(system, range(2, 3))
+        # Then there is a letter of that one only, and sending it counts it
+        assert await _account(system) == {"due": 1, "delivered": 0, "dead": 1, "in_flight": 0}
+        (letter,) = await _letters(system, "waiting")
+        crm.refuses = set()
+        assert (await system.private.post(f"/dead-letters/{letter['id']}/send")).status_code == 200
+        assert await _account(system) == {"due": 1, "delivered": 1, "dead": 0, "in_flight": 0}

@@ -3,19 +3,16 @@
 import asyncio
 import heapq
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import msgspec
 
 from actors.counters import Counters
 from actors.deliverer import Deliverer, Due
-from actors.letters import Letters
 from pipeline import instant
 from pipeline.definition import Destination, HttpSettings
 from pipeline.delivery import Outlet, delivery_id
 from pipeline.envelope import Entry
 from pipeline.http.port import HttpFailure, Response
-from pipeline.stores.sqlite import SqliteDocuments
 
 START_MS = 1_700_000_000_000
 MINUTES_S = 300.0
@@ -81,51 +78,42 @@ def due(id: str, profile: str = "p", since_ms: int = START_MS) -> Due:
     return Due(outlet, entry, {"event": {"id": id}, "profile": {"id": profile}}, since_ms)
 
 
-async def deliver(
-    tmp_path: Path, answer: Callable[[str, int], Response | HttpFailure], *events: Due
-) -> tuple[Crm, Counters, Deliverer, set[str]]:
+async def deliver(answer: Callable[[str, int], Response | HttpFailure], *events: Due) -> tuple[Crm, Counters, set[str]]:
     """Everything delivered or given up; the ids of the dead letters."""
     clock = Hours()
     crm, counters = Crm(clock, answer), Counters(clock)
-    documents = await SqliteDocuments.open(tmp_path / "documents.db")
-    try:
-        letters = Letters(documents, clock, counters, lambda: None)
-        deliverer = Deliverer(
-            "crm", "", crm, letters, clock, lambda: 0.5, counters, lambda outlet: True, lambda: None
-        )  # fmt: skip
-        assert await deliverer.deliver(events)
-        ids = [delivery_id("crm", one.entry.id) for one in events]
-        return crm, counters, deliverer, set(await documents.load("dead", ids))
-    finally:
-        await documents.close()
+    deliverer = Deliverer("crm", "", crm, clock, lambda: 0.5, counters, lambda outlet: True, lambda: None)
+    assert await deliverer.deliver(events)
+    assert len(deliverer.letters) == counters.dead
+    return crm, counters, {letter.id for letter in deliverer.letters}
 
 
-async def test_pauses_grow_and_the_other_side_may_ask_for_longer_ones(tmp_path: Path) -> None:
+async def test_pauses_grow_and_the_other_side_may_ask_for_longer_ones() -> None:
     def answer(id: str, attempt: int) -> Response | HttpFailure:
         if attempt == 4:
             return status(503, retry_after="100")
         return status(200) if attempt == 6 else HttpFailure("no answer")
 
-    crm, counters, deliverer, dead = await deliver(tmp_path, answer, due("a"))
+    crm, counters, dead = await deliver(answer, due("a"))
     gaps = [later - earlier for earlier, later in zip(crm.came["a"], crm.came["a"][1:], strict=False)]
     assert [round(gap, 3) for gap in gaps] == [0.188, 0.375, 0.75, 100.0, 3.0]  # three quarters of 0.25, 0.5, 1, …
-    assert (counters.failed, counters.handled, deliverer.dead, dead) == (5, 1, set(), set())
+    assert (counters.failed, counters.handled, dead) == (5, 1, set())
 
 
-async def test_what_is_a_day_old_is_given_up_and_the_next_one_of_its_profile_follows(tmp_path: Path) -> None:
+async def test_what_is_a_day_old_is_given_up_and_the_next_one_of_its_profile_follows() -> None:
     nearly_a_day_ago = START_MS - 86_400_000 + int(MINUTES_S * 1000)
-    crm, counters, deliverer, dead = await deliver(
-        tmp_path, lambda id, attempt: status(500 if id == "a" else 200), due("a", since_ms=nearly_a_day_ago), due("b")
+    crm, counters, dead = await deliver(
+        lambda id, attempt: status(500 if id == "a" else 200), due("a", since_ms=nearly_a_day_ago), due("b")
     )
     assert crm.came["a"][-1] > MINUTES_S
     assert crm.came["a"][-2] <= MINUTES_S
     assert crm.came["b"] == [crm.came["a"][-1]]
-    assert (len(deliverer.dead), counters.dead, dead) == (1, 1, {delivery_id("crm", "a")})
+    assert (counters.dead, dead) == (1, {delivery_id("crm", "a")})
 
 
-async def test_refused_credentials_pause_the_destination_until_they_are_mended(tmp_path: Path) -> None:
-    crm, counters, _, dead = await deliver(
-        tmp_path, lambda id, attempt: status(401 if attempt < 3 else 200), due("a")
+async def test_refused_credentials_pause_the_destination_until_they_are_mended() -> None:
+    crm, counters, dead = await deliver(
+        lambda id, attempt: status(401 if attempt < 3 else 200), due("a")
     )  # fmt: skip
     gaps = [later - earlier for earlier, later in zip(crm.came["a"], crm.came["a"][1:], strict=False)]
     assert gaps == [30.0, 30.0]
@@ -133,21 +121,21 @@ async def test_refused_credentials_pause_the_destination_until_they_are_mended(t
     assert "HTTP 401" in counters.last_error
 
 
-async def test_what_can_never_be_taken_is_set_aside_at_once(tmp_path: Path) -> None:
-    crm, _, _, dead = await deliver(
-        tmp_path, lambda id, attempt: status(422 if id == "a" else 200), due("a"), due("b"), due("c", "other")
+async def test_what_can_never_be_taken_is_set_aside_at_once() -> None:
+    crm, _, dead = await deliver(
+        lambda id, attempt: status(422 if id == "a" else 200), due("a"), due("b"), due("c", "other")
     )
     assert [len(times) for times in crm.came.values()] == [1, 1, 1]
     assert dead == {delivery_id("crm", "a")}
 
 
-async def test_one_profile_that_waits_holds_up_no_other(tmp_path: Path) -> None:
+async def test_one_profile_that_waits_holds_up_no_other() -> None:
     order: list[str] = []
 
     def answer(id: str, attempt: int) -> Response:
         order.append(id)
         return status(500 if id == "a1" and attempt < 3 else 200)
 
-    await deliver(tmp_path, answer, due("a1", "a"), due("a2", "a"), due("b1", "b"), due("b2", "b"))
+    await deliver(answer, due("a1", "a"), due("a2", "a"), due("b1", "b"), due("b2", "b"))
     assert order.index("b2") < order.index("a2")
     assert [id for id in order if id in ("a1", "a2")] == ["a1", "a1", "a1", "a2"]

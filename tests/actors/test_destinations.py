@@ -28,6 +28,7 @@ class Target:
             return web.Response(status=self.status)
         number = (await request.json()).get("number")
         if number in self.refuses:
+            self.refused += 1
             return web.Response(status=422)
         if self.stumbles.get(number, 0):
             self.stumbles[number] -= 1
