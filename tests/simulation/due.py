@@ -35,6 +35,11 @@ class History:
         later = [body for since, body in self._rows.get((kind, id), ()) if since > revision]
         return all(body is not None and body.get("enabled", True) for body in (now, *later))
 
+    def always(self, kind: str, id: str) -> bool:
+        """Whether it was enabled ever since it was made."""
+        rows = self._rows.get((kind, id), ())
+        return all(body is not None and body.get("enabled", True) for _, body in rows)
+
     def asked(self, kind: str, type: str, revision: int) -> Iterator[Asked]:
         """The destinations or rules that asked for events of this type at that revision."""
         for of, id in self._rows:

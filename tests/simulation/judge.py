@@ -10,8 +10,10 @@ from pipeline import envelope
 from pipeline.account_terms import Account
 from pipeline.document import decode_living
 from pipeline.envelope import INTERNAL, TRANSIENT, Entry, Processed, Runs
+from pipeline.log.port import Message, Position
 from pipeline.topics import COLLECTED, PROCESSED, RUNS
 from tests.simulation.client import Sent
+from tests.simulation.deliveries import Deliveries
 from tests.simulation.due import History
 
 if TYPE_CHECKING:
@@ -23,20 +25,21 @@ class Folded(NamedTuple):
 
     partition: int
     place: int  #: in its partition
+    position: Position
     revision: int
     entry: Entry
     body: Mapping[str, Any]
 
 
-def envelopes(world: "World", topic: str, decode: Any) -> Iterator[tuple[int, Any]]:
-    """(partition, envelope) of everything ever appended, each sequence once."""
+def envelopes(world: "World", topic: str, decode: Any) -> Iterator[tuple[Message, Any]]:
+    """(message, envelope) of everything ever appended, each sequence once."""
     for partition in range(world.partitions):
         sequence = 0
         for message in world.broker.history(topic, partition):
             value = decode(message.data)
             if value.sequence > sequence:
                 sequence = value.sequence
-                yield partition, value
+                yield message, value
             elif value.sequence < sequence:
                 world.wrong.append(f"{topic} {partition}: sequence {value.sequence} after {sequence}")
 
@@ -48,13 +51,13 @@ class Judge:
         self.world = world
         self.account = account
         self.wrong = world.wrong
-        self.processed: list[tuple[int, Processed]] = list(envelopes(world, PROCESSED, envelope.decode_processed))
-        self.runs: list[tuple[int, Runs]] = list(envelopes(world, RUNS, envelope.decode_runs))
+        self.processed: list[tuple[Message, Processed]] = list(envelopes(world, PROCESSED, envelope.decode_processed))
+        self.runs: list[tuple[Message, Runs]] = list(envelopes(world, RUNS, envelope.decode_runs))
         self.folded: list[Folded] = []
-        for place, (partition, one) in enumerate(self.processed):
+        for place, (message, one) in enumerate(self.processed):
             for entry in one.events:
                 body = envelope.decode_object(entry.body)
-                self.folded.append(Folded(partition, place, one.revision, entry, body))
+                self.folded.append(Folded(message.partition, place, message.position, one.revision, entry, body))
         self.by_mark: dict[str, list[Folded]] = defaultdict(list)
         for one in self.folded:
             if not one.entry.flags & INTERNAL:
@@ -228,32 +231,8 @@ class Judge:
         self.check("runs that nobody made", self.world.shards.kinds["run"].keys() == runs.keys())
 
     def deliveries(self) -> None:
-        """What a destination asked for when it was folded arrives or becomes a dead letter; nothing else arrives."""
-        letters = {
-            (body["destination"], body["event"])
-            for kept in self.world.shards.kinds["dead"].values()
-            for body in [msgspec.json.decode(kept.body)]
-        }
-        arrived: dict[str, dict[str, int]] = {}
-        for host, received in self.world.receivers.received.items():
-            taken = [one.event for one in received if one.taken]
-            arrived[host] = {event: place for place, event in reversed(list(enumerate(taken)))}
-        asked_for: dict[str, set[str]] = defaultdict(set)
-        chains: dict[tuple[str, str], list[int]] = defaultdict(list)
-        for one in self._client_events():
-            for asked in self.history.asked("destinations", one.entry.type, one.revision):
-                asked_for[asked.id].add(one.entry.id)
-                place = arrived.get(asked.id, {}).get(one.entry.id)
-                refused = (asked.id, one.entry.id) in letters  # and may have been taken after all, in a repeated batch
-                if place is not None and not refused and asked.lasting:  # else a replay may bring it first
-                    chains[asked.id, one.entry.profile or one.entry.id].append(place)
-                elif place is None and not refused and asked.lasting:
-                    self.check("not delivered:", False, f"{asked.id} {one.entry.id} {one.revision}")
-        for host, received in self.world.receivers.received.items():
-            uninvited = {one.event for one in received} - asked_for[host]
-            self.check("delivered though not due:", not uninvited, f"{host} {uninvited}")
-        for key, places in chains.items():
-            self.check("delivered out of order:", places == sorted(places), key)
+        """See `tests/simulation/deliveries.py`."""
+        Deliveries(self.world, self.account, list(self._client_events()), self.history, self.check).judge()
 
     def due_runs(self) -> None:
         """What a rule asked for when it was folded ran; nothing else."""

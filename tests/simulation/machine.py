@@ -22,6 +22,7 @@ from pipeline.record import Erase
 from pipeline.secrets import SecretBox
 from serve.changes import Changes
 from serve.coalescer import Coalescer
+from serve.dead_letters import DeadLetters
 from serve.errors import status_of
 from serve.replays import Replays
 from serve.running import Running
@@ -94,6 +95,7 @@ class Machine:
         self._watch = watch
         self.changes = Changes(ports)
         self.replays = Replays(ports, watch)
+        self.letters = DeadLetters(ports, watch)
         self._commands = Coalescer(ports.log, ports.new_id())
         self.account = Running(ports, watch, (), {}, _nothing_wanted).account
 

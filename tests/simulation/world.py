@@ -8,10 +8,13 @@ from random import Random
 from typing import Any
 
 from pipeline.errors import LogUnavailable, RayfoldError, Reject, Retry
+from pipeline.letter import State
 from pipeline.topics import COLLECTED, COLLECTOR_GROUP, PROCESSED, STORE_GROUP, WORKFLOW_GROUP
 from serve.changes import Changes
+from serve.dead_letters import DeadLetters
 from serve.replays import Asked
 from tests.simulation import judge, knobs
+from tests.simulation.clerk import Clerk
 from tests.simulation.client import Client
 from tests.simulation.clock import TrueTime
 from tests.simulation.definitions import Rows
@@ -107,6 +110,7 @@ class World:
         self.slots = [Slot(f"{n}", stages) for n, stages in enumerate(random.choice(_LAYOUTS))]
         self.clients: list[Client] = []
         self.operator = Operator(random, self._anybody)
+        self.clerk = Clerk(seed, self.shards, self._decide, self.happened)
         self._rate = random.choice((0.3, 1.0, 3.0))  #: faults a second
         self._slow = random.choice((0.0005, 0.005, 0.05))
         self._quit = False
@@ -163,6 +167,8 @@ class World:
             busy.append(asyncio.create_task(self._erase_some(random.randint(1, 4))))
         if "replay" in self.on:
             busy.append(asyncio.create_task(self._replay_some(random.randint(1, 3))))
+        if "receivers" in self.on:
+            busy.append(asyncio.create_task(self.clerk.run(10)))
         faults = asyncio.create_task(self._faults())
         await asyncio.wait(busy, timeout=random.choice((5.0, 20.0, 40.0)))
         if random.random() < 0.5:  # the last word may be a fault
@@ -172,6 +178,10 @@ class World:
         self._calm()
         await asyncio.gather(*busy)
         account = await self._quiet()
+        if self.shards.kinds["dead"]:
+            await self.clerk.run(5)
+            await asyncio.sleep(self.shards.faults.refresh_s)  # then the account sees what was sent
+            account = await self._quiet()
         for machine in self.machines:
             self.wrong += [f"{stage} stands still: {why}" for stage, why in machine.standing.items()]
         judge.judge(self, account)
@@ -250,6 +260,10 @@ class World:
     async def _anybody(self, change: Callable[[Changes], Awaitable[int]]) -> int:
         machine = self._api()
         return int(await machine.do(change(machine.changes)))
+
+    async def _decide(self, decide: Callable[[DeadLetters], Awaitable[State]]) -> State:
+        machine = self._api()
+        return State(await machine.do(decide(machine.letters)))
 
     # ---- what befalls them
 
