@@ -132,6 +132,8 @@ class World:
             loop.run_until_complete(self._course())
         except Stalled:
             self.wrong.append("everything stands still")
+        except Exception as error:  # noqa: BLE001  (whatever it is: this seed is told with it)
+            self.wrong.append(f"{type(error).__name__}: {error}")
         finally:
             loop.run_until_complete(self._end())
             loop.close()
