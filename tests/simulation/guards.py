@@ -21,7 +21,7 @@ from pipeline.envelope import Processed, Through
 from pipeline.errors import LogUnavailable
 from pipeline.hot import Hot
 from pipeline.topics import PROCESSED, STORE_GROUP, destination_group
-from serve import coalescer
+from serve import changes, coalescer
 from serve.changes import Changes
 from tests.simulation.documents import Shards, SimulatedDocuments
 from tests.simulation.world import World
@@ -141,8 +141,8 @@ async def _put_group_later(self: Changes, kind: str, id: str, body: bytes) -> in
     return revision
 
 
-async def _as_it_is(self: DefinitionsWatch, *given: Any) -> Any:
-    return self.catalog
+async def _as_it_is(self: Any, *given: Any) -> Any:
+    return self.catalog if isinstance(self, DefinitionsWatch) else True
 
 
 async def _no_checkpoint(self: Any, *given: Any) -> None:
@@ -208,11 +208,9 @@ GUARDS: Sequence[Guard] = (
     Guard(
         "numbers of the API's appends", [(collector, "is_copy", lambda *given: False)], only=("late", "twice", "crash")
     ),
-    Guard(
-        "revision stamp",
-        [(DefinitionsWatch, "at_least", _as_it_is), (DefinitionsWatch, "current", _as_it_is)],
-        only=("changes",),
-    ),
+    Guard("definitions as of a batch", [(DefinitionsWatch, "current", _as_it_is)], only=("changes",)),
+    Guard("revision stamp", [(DefinitionsWatch, "reach", _as_it_is)], only=("changes", "scale", "crash")),
+    Guard("changes wait for collectors", [(changes, "caught_up", _as_it_is)], only=("changes", "pause")),
     Guard("group before the answer", [(Changes, "_put", _put_group_later)], only=("changes",)),
 )
 
