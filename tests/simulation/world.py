@@ -204,6 +204,7 @@ class World:
                 machine = self._api()
                 account = await machine.do(machine.account(verify=True), _QUIET_S)
             except Unreachable:
+                await asyncio.sleep(1.0)
                 continue
             except Exception as error:  # noqa: BLE001  (whatever it is: the judge is told)
                 self.wrong.append(f"no account: {type(error).__name__}: {error}")
