@@ -105,6 +105,8 @@ class Channel:
                 messages = await partitions.membership.read(partition, _READ_BYTES)
                 messages = [one for one in messages if end is None or one.position <= end]
             if not messages:
+                if end is not None:  # it ends by its commits: one that a broker forgot is made again
+                    await partitions.membership.commit(partition, at)
                 await partitions.news(generation, _IDLE_WAIT_S)
                 continue
             settled = await self._handle(partition, messages, heed, done, repeated)
@@ -121,7 +123,7 @@ class Channel:
         header: envelope.ProcessedHeader | None = None
         for message in messages:
             header = envelope.decode_processed_header(message.data)
-            if not heed.take(header):
+            if not heed.take(header, message.position):
                 continue
             await self._watch.reach(header.revision, _REVISION_WAIT_S)
             outlet = self._current()

@@ -190,7 +190,7 @@ GUARDS: Sequence[Guard] = (
         only=_KILLS,
         given=[(coalescer, "envelope", _UNNUMBERED)],
     ),
-    Guard("sequence", ("ran twice",), [(Heed, "take", lambda self, header: True)], only=("twice", "crash")),
+    Guard("sequence", ("ran twice",), [(Heed, "take", lambda self, header, position: True)], only=("twice", "crash")),
     Guard(
         "heard",
         ("counted more than once", "an id twice", "the account does not agree"),
