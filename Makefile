@@ -27,7 +27,7 @@ up: setup ## start Rayfold on this machine and stay
 test: setup ## all tests
 	$(BIN)/python -m pytest $(ARGS)
 
-simulate: setup ## random schedules of crashes and faults on virtual time, for an hour; ARGS="--hours 8 --seeds 1000000:0"
+simulate: setup ## random schedules of crashes and faults on virtual time, for an hour; ARGS="--hours 8"
 	$(BIN)/python -m tests.simulation --hours 1 $(ARGS)
 
 check: setup ## format, lint, types, architecture

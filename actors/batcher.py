@@ -88,7 +88,7 @@ class Batcher:
         documents: Gathered = {}
         for message in messages:
             processed: Processed = envelope.decode_processed(message.data)
-            if self._heeds[message.partition].take(processed):
+            if self._heeds[message.partition].take(processed, message.position):
                 self.counters.received += processed.stored
                 gather(processed, documents)
         await self._saver.save(list(documents.values()))

@@ -106,6 +106,8 @@ class Channel:
                 messages = await partitions.membership.read(partition, _READ_BYTES)
                 messages = [one for one in messages if at < one.position and (end is None or one.position <= end)]
             if not messages:
+                if end is not None:  # it ends by its commits: one that a broker forgot is made again
+                    await partitions.membership.commit(partition, at)
                 await partitions.news(generation, _IDLE_WAIT_S)
                 continue
             settled = await self._handle(partition, messages, heed, done, alive)
@@ -122,7 +124,7 @@ class Channel:
         taken: envelope.ProcessedHeader | None = None
         for message in messages:
             header = envelope.decode_processed_header(message.data)
-            if not heed.take(header):
+            if not heed.take(header, message.position):
                 continue
             taken = header
             await self._watch.reach(header.revision, _REVISION_WAIT_S)

@@ -21,7 +21,7 @@ from pipeline.fold import Fold, Missing
 from pipeline.hot import Limits
 from pipeline.log.port import Log, Message, Position
 from pipeline.mapping.table import EventType
-from pipeline.record import Effect, Origin, Payload, Record
+from pipeline.record import Origin, Record
 from pipeline.saved import check_saved
 from pipeline.senders import is_copy
 from pipeline.stores.documents import Documents, Kind
@@ -144,9 +144,8 @@ class Collector:
         self.counters.received += sum(item.events for item in items)
         if not items:
             return
-        revision = max((i.record.revision for i in items if isinstance(i.record, Payload | Effect)), default=0)
-        await self._watch.current(_REVISION_WAIT_S)  # asked after the batch was read: what came after a change finds it
-        catalog = await self._watch.at_least(revision, _REVISION_WAIT_S)
+        # asked after the batch was read: what came after a change finds it, whatever revision the API judged by
+        catalog = await self._watch.current(_REVISION_WAIT_S)
         fold.forget()
         await self._prefetch(fold, items)
         batch = _batch(owned)

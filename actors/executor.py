@@ -139,7 +139,7 @@ class Executor:
             if message.position <= owned.through.position:
                 continue
             header = envelope.decode_processed_header(message.data)
-            if not heed.take(header):
+            if not heed.take(header, message.position):
                 continue
             await self._watch.reach(header.revision, _REVISION_WAIT_S)
             plan = self._planned()

@@ -76,6 +76,7 @@ class Restorer:
             generation = partitions.generation
             messages = await partitions.membership.read(partition, _READ_BYTES) if at < end else ()
             if not messages:
+                await partitions.membership.commit(partition, at)  # it ends by its commits: one that a broker forgot
                 await partitions.news(generation, _IDLE_WAIT_S)
                 continue
             documents: Gathered = {}

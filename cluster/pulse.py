@@ -21,8 +21,8 @@ class Pulse:
     def __init__(self, settings: Settings) -> None:
         self._url = settings.url
         self._token = settings.admin_token
-        self._felt = time.monotonic()
         self._missing = ""
+        self._since: float | None = None  #: when it was first missed
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="pulse", daemon=True)
         self._thread.start()
@@ -32,7 +32,8 @@ class Pulse:
 
         A part that answers with an error is there: a full disk, say, is not mended by starting anything again.
         """
-        return self._missing if time.monotonic() - self._felt > for_s else ""
+        since = self._since
+        return self._missing if since is not None and time.monotonic() - since > for_s else ""
 
     def close(self) -> None:
         """Ask no more; a question under way ends by itself."""
@@ -42,7 +43,9 @@ class Pulse:
         while not self._closed.wait(_ASK_S):
             self._missing = self._look()
             if not self._missing:
-                self._felt = time.monotonic()
+                self._since = None
+            elif self._since is None:  # not since it was felt last: this process may have stood still itself
+                self._since = time.monotonic()
 
     def _look(self) -> str:
         if self._ask("/ready") is None:
@@ -50,7 +53,7 @@ class Pulse:
         answer = self._ask("/api/status")
         if answer is None:
             return "the private API does not answer"
-        if json.loads(answer).get("controlled") is False:
+        if _is_uncontrolled(answer):
             return "Ray Serve's controller does not answer, so nothing that ends is replaced"
         return ""
 
@@ -58,11 +61,21 @@ class Pulse:
         """The body of an answer of whatever status; None when no replica gave one."""
         request = urllib.request.Request(self._url + path, headers={"authorization": f"Bearer {self._token}"})  # noqa: S310
         try:
-            with urllib.request.urlopen(request, timeout=_ANSWER_S) as answer:  # noqa: S310
-                return bytes(answer.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                body = error.read()
-            return None if body == UNAVAILABLE else b"{}"
+            try:
+                answer = urllib.request.urlopen(request, timeout=_ANSWER_S)  # noqa: S310
+            except urllib.error.HTTPError as error:
+                answer = error
+            with answer:
+                status, body = answer.status, bytes(answer.read())
         except (OSError, http.client.HTTPException):
             return None
+        if status < 400:
+            return body
+        return None if body == UNAVAILABLE else b"{}"
+
+
+def _is_uncontrolled(status: bytes) -> bool:
+    try:
+        return bool(json.loads(status).get("controlled") is False)
+    except ValueError:  # something answers
+        return False

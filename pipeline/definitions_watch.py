@@ -102,15 +102,7 @@ class DefinitionsWatch:
                 continue
 
     async def reach(self, revision: int, within_s: float) -> None:
-        """The same, but raises `DefinitionsUnavailable` when that revision is not reached in time."""
-        if self.catalog.revision < revision and (await self.at_least(revision, within_s)).revision < revision:
-            raise DefinitionsUnavailable(
-                f"events were judged by definitions of revision {revision}, but only {self.catalog.revision} could be "
-                f"read ({self.last_error or 'the database has no newer ones'}): what they are due to waits"
-            )
-
-    async def at_least(self, revision: int, within_s: float) -> Catalog:
-        """The catalog, once it has at least that revision; after `within_s` seconds as it is."""
+        """Return once the catalog has at least that revision. Raises `DefinitionsUnavailable` when it has not in time."""
         deadline = self._clock.monotonic() + within_s
         while self.catalog.revision < revision and self._clock.monotonic() < deadline:
             try:
@@ -119,4 +111,8 @@ class DefinitionsWatch:
                 self.last_error = str(error)
             if self.catalog.revision < revision:
                 await self._clock.sleep(_AGAIN_S)
-        return self.catalog
+        if self.catalog.revision < revision:
+            raise DefinitionsUnavailable(
+                f"events were judged by definitions of revision {revision}, but only {self.catalog.revision} could be "
+                f"read ({self.last_error or 'the database has no newer ones'}): what they are due to waits"
+            )

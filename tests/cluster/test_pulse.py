@@ -26,6 +26,7 @@ class _Fake(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers = {"/ready": (200, b"{}"), "/api/status": (200, _WELL)}
         self.hangs: set[str] = set()
+        self.missing = 0  #: bytes that are announced and never come
         self.asked = 0
         self.over = threading.Event()
 
@@ -40,7 +41,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         status, body = self.server.answers[self.path]
         self.send_response(status)
-        self.send_header("content-length", str(len(body)))
+        self.send_header("content-length", str(len(body) + self.server.missing))
         self.end_headers()
         self.wfile.write(body)
 
@@ -102,3 +103,18 @@ def test_what_hangs_is_named_until_it_answers_again(
     fake.hangs.clear()
     fake.answers[path] = before
     eventually(lambda: felt.lost(0.5) == "", 10, "all is well again")
+
+
+def test_an_answer_that_breaks_off_is_none_and_the_next_is_felt(fake: _Fake, felt: Pulse) -> None:
+    fake.missing = 50
+    fake.answers["/ready"] = (503, b"{}")
+    eventually(lambda: felt.lost(0.2), 5, "that nobody answers")
+    fake.missing = 0
+    eventually(lambda: not felt.lost(0.0), 5, "that it answers again")
+
+
+def test_an_answer_that_is_no_json_is_an_answer(fake: _Fake, felt: Pulse) -> None:
+    fake.answers["/api/status"] = (200, b"well")
+    asked = fake.asked
+    eventually(lambda: fake.asked > asked + 20, 5, "more questions")
+    assert not felt.lost(0.0)

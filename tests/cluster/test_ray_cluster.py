@@ -57,7 +57,9 @@ def test_an_installation_has_a_block_of_ports_of_its_own(tmp_path: Path) -> None
     ]
     assert ends == sorted(set(ends))
     block = free_block(str(tmp_path), 128)
-    assert (ends[0], ends[-1]) == (block.start, block.stop - 1)
+    fallbacks = [int(found[f"RAY_SERVE_FALLBACK_PROXY_{kind}_PORT"]) for kind in ("HTTP", "GRPC")]
+    assert (fallbacks[0], ends[0], ends[-1]) == (block.start, block.start + 1, block.stop - 1)
+    assert ends[1] < fallbacks[1] < ends[2]
     assert not set(free_block("one name", 128)) & set(free_block("another name", 128))
 
 

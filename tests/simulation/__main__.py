@@ -30,8 +30,8 @@ def main() -> int:
         again = [sys.executable, "-m", "tests.simulation", *sys.argv[1:]]
         os.execve(sys.executable, again, {**os.environ, "PYTHONHASHSEED": "0"})
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
-    parser.add_argument("--seeds", default="0:1000", metavar="FIRST:LAST")
-    parser.add_argument("--hours", type=float, help="go on from the first seed for that long")
+    parser.add_argument("--seeds", metavar="FIRST:LAST", help="0:1000 unless given")
+    parser.add_argument("--hours", type=float, help="go on for that long, from seeds nobody has tried unless given")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at once")
     parser.add_argument("--only", help="faults, separated by commas; each schedule draws its own unless given")
     parser.add_argument("--without", help="a mechanism of tests/simulation/guards.py, or `each`")
@@ -43,7 +43,8 @@ def main() -> int:
         if given.without:
             return _guards(pool, given.without)
         only = given.only.split(",") if given.only is not None else None
-        first, last = (int(part) for part in given.seeds.split(":"))
+        fresh = f"{int(time.time()) * 1000}:0" if given.hours else "0:1000"
+        first, last = (int(part) for part in (given.seeds or fresh).split(":"))
         return _schedules(pool, partial(_run, only, given.verbose), first, last, given.hours)
 
 

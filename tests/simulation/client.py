@@ -25,6 +25,7 @@ class Sent:
         self.revision = revision  #: of the newest change that was answered before this was sent first
         self.source: str = body["source"]["id"]
         self.answered = False
+        self.answered_s = 0.0  #: virtual time
         self.given_up = False  #: at first; it may have been repeated later
         self.profile: str | None = None  #: as answered
         self.repeatable = all("id" in event for event in body["events"])
@@ -141,6 +142,7 @@ class Client:
             return False  # the answer is lost on its way
         if not sent.answered:
             sent.answered = True
+            sent.answered_s = asyncio.get_running_loop().time()
             sent.profile = answer.body["profile"]["id"]
         if sent.profile is not None:
             self._known = sent.profile

@@ -256,6 +256,9 @@ class Judge:
         for one in self._client_events():
             sent = self.sent[one.body["properties"]["mark"]]
             self.check("folded by old definitions:", sent.revision <= one.revision, f"{sent.revision} > {one.revision}")
+            if sent.answered:
+                newer = [r for r, begun_s in self.world.operator.begun_s.items() if sent.answered_s < begun_s]
+                self.check("folded by newer definitions:", one.revision < min(newer, default=1 << 60), one.entry.id)
 
     def _client_events(self) -> Iterator[Folded]:
         return (one for one in self.folded if not one.entry.flags & INTERNAL)

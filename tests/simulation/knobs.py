@@ -1,6 +1,6 @@
 """Sizes and pauses of the stages, turned so that a short schedule meets what otherwise takes hours and gigabytes.
 
-None changes what a stage does, only how soon it comes to that.
+None changes what a stage does, only how soon it comes to that; but for two bounds after which it goes on with less, made long.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ from actors import build as stages
 from pipeline import definitions_watch
 from pipeline.hot import Limits
 from pipeline.mapping.table import EventType, load_table
-from serve import coalescer
+from serve import changes, coalescer
 
 _HUGE = 1_500_000
 
@@ -59,6 +59,7 @@ _PAUSES: tuple[tuple[Any, str, float], ...] = (
     (deliverer, "ALARM_PAUSE_S", 2.0),
     (deliverer, "LONGEST_PAUSE_S", 3.0),
     (deliverer, "_LOOK_S", 0.5),
+    (changes, "_CATCH_UP_S", 600.0),  # in production, what collectors are too far behind for counts as coming after
     (collector, "_REVISION_WAIT_S", 60.0),  # in production, work goes on without the database's newest definitions
     (persist, "_LONGEST_PAUSE_S", 1.0),
 )

@@ -114,11 +114,18 @@ class Broker:
         self.answer()
         faults, chance = self.faults, self.random.random
         if faults.lost and chance() < faults.lost:
+            if shared and faults.late and chance() < 0.5:  # its client goes on trying, though nobody waits any more
+                self.copies.append((topic, partition, data, records))
             if chance() < 0.5:
                 self.count("append lost")
                 raise LogUnavailable("the append did not arrive")
             self.count("append stored but not acknowledged")
             self.store(topic, partition, data, records)
+            if not shared and faults.twice:
+                epoch = self.topics[topic].partitions[partition].epoch
+                asyncio.get_running_loop().call_later(
+                    self.random.random(), self._suffix, topic, partition, epoch, data, records
+                )
             raise LogUnavailable("the append was not acknowledged")
         position = self.store(topic, partition, data, records)
         if faults.twice and chance() < faults.twice:
@@ -127,6 +134,12 @@ class Broker:
         if shared and faults.late and chance() < faults.late:
             self.copies.append((topic, partition, data, records))
         return position
+
+    def _suffix(self, topic: str, partition: int, epoch: int, data: bytes, records: int) -> None:
+        """What was not acknowledged is stored again after a reconnect, unless its writer has been fenced."""
+        if self.topics[topic].partitions[partition].epoch == epoch or not self.faults.fences:
+            self.count("unacknowledged envelope stored again")
+            self.store(topic, partition, data, records)
 
     def land_copy(self) -> None:
         """A copy of some old append is stored."""
@@ -155,12 +168,14 @@ class Broker:
                 group.persisted[partition] = position
 
     def forget_commits(self, group: _Group, partition: int) -> None:
-        """As a broker that handed a partition on before it had written the newest commits."""
+        """As a broker that died before it had written the newest commits: whoever reads is given that again."""
         if self.faults.forgets and self.random.random() < self.faults.forgets:
             persisted = group.persisted.get(partition, BEGINNING)
             if group.committed.get(partition, BEGINNING) != persisted:
                 self.count("commits forgotten")
                 group.committed[partition] = persisted
+                for member in group.members.values():
+                    member.rewind(partition, persisted)
 
     def drop(self, topic: str, name: str) -> None:
         group = self.topics[topic].groups.pop(name, None)
@@ -253,6 +268,11 @@ class Member:
         if held != self.held:
             self.held = held
             self._topic.changed()
+
+    def rewind(self, partition: int, position: Position) -> None:
+        """The broker gives what comes after this position once more."""
+        if partition in self._cursors:
+            self._cursors[partition] = min(self._cursors[partition], position)
 
     def expire(self) -> None:
         """The broker has not heard of it for longer than its lease."""

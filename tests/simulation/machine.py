@@ -118,13 +118,13 @@ class Machine:
         """One request over HTTP. Raises `Unreachable`."""
         return await self.do(self._answer(body))
 
-    async def do(self, work: Any) -> Any:
+    async def do(self, work: Any, within_s: float = _ANSWER_S) -> Any:
         """Whatever this process is asked for from outside. Raises `Unreachable`, or what the work raises."""
         if not self.process.alive:
             work.close()
             raise Unreachable
         task = self.process.spawn(work, "request")
-        await asyncio.wait([task], timeout=_ANSWER_S)
+        await asyncio.wait([task], timeout=within_s)
         if not task.done() or task.cancelled():
             raise Unreachable
         return task.result()

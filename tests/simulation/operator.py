@@ -16,14 +16,16 @@ CHANGING = (
     ("destinations", "all", None),
     ("rules", "r1", "increase-interest"),
     ("rules", "r2", "sign-up"),
+    ("workflows", "w1", None),
 )
 
 #: What a workflow counts, in the profile's ``stats``.
 WORKFLOWS = ("w1", "w2")
 
 
-def _destination(id: str, event_type: str | None, enabled: bool) -> dict[str, Any]:
-    return {"event_type": event_type, "enabled": enabled, "settings": {"url": f"http://{id}/", "timeout": 5}}
+def _destination(id: str, event_type: str | None, enabled: bool, timeout_s: int) -> dict[str, Any]:
+    """What is under way by another timeout is begun again: it is another destination."""
+    return {"event_type": event_type, "enabled": enabled, "settings": {"url": f"http://{id}/", "timeout": timeout_s}}
 
 
 def _rule(id: str, event_type: str | None, enabled: bool) -> dict[str, Any]:
@@ -47,6 +49,7 @@ class Operator:
         self._random = random
         self._anybody = anybody
         self.revision = 0
+        self.begun_s: dict[int, float] = {}  #: revision of what somebody is enabled by → when it was asked for first
         self.done = False
 
     async def begin(self) -> None:
@@ -73,21 +76,29 @@ class Operator:
                 await self._insist(lambda changes, kind=kind, id=id: changes.delete(kind, id))
 
     async def _set(self, kind: str, id: str, event_type: str | None, enabled: bool) -> None:
-        make = _destination if kind == "destinations" else _rule
-        await self._put(kind, id, make(id, event_type, enabled))
+        body = _workflow(id) | {"enabled": enabled}
+        if kind == "destinations":
+            body = _destination(id, event_type, enabled, self._random.choice((5, 6)))
+        elif kind == "rules":
+            body = _rule(id, event_type, enabled)
+        await self._put(kind, id, body)
 
     async def _put(self, kind: str, id: str, body: dict[str, Any]) -> None:
         encoded = json.dumps({"id": id, **body}).encode()
-        await self._insist(lambda changes: changes.put(kind, id, encoded))
+        begun_s = asyncio.get_running_loop().time()
+        revision = await self._insist(lambda changes: changes.put(kind, id, encoded))
+        if kind != "sources" and body.get("enabled", True):
+            self.begun_s[revision] = begun_s
 
-    async def _insist(self, change: Callable[[Changes], Awaitable[int]]) -> None:
-        """Until it is answered."""
+    async def _insist(self, change: Callable[[Changes], Awaitable[int]]) -> int:
+        """Until it is answered; the revision, 0 when there is nothing to delete."""
         while True:
             try:
-                self.revision = max(self.revision, await self._anybody(change))
+                revision = await self._anybody(change)
             except NotFound:
-                return
+                return 0
             except (Unreachable, DefinitionsUnavailable, LogUnavailable):
                 await asyncio.sleep(0.3)
             else:
-                return
+                self.revision = max(self.revision, revision)
+                return revision
