@@ -104,7 +104,7 @@ class Channel:
             messages: Sequence[Message] = ()
             if end is None or at < end:
                 messages = await partitions.membership.read(partition, _READ_BYTES)
-                messages = [one for one in messages if at < one.position and (end is None or one.position <= end)]
+                messages = [one for one in messages if end is None or one.position <= end]
             if not messages:
                 if end is not None:  # it ends by its commits: one that a broker forgot is made again
                     await partitions.membership.commit(partition, at)
