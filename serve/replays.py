@@ -1,6 +1,8 @@
 """Replays over HTTP: planned, begun, followed, ended."""
 
 import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -58,13 +60,15 @@ class Replays:
         """Its groups stand before its row, its row before the answer: retention takes nothing of it.
 
         A crash in between leaves a group that nobody reads for; the next start drops it. Raises `Conflict` while another
-        replay of the group is under way: the two would overtake each other.
+        replay of the group is under way: the two would overtake each other. Those of the group that have ended are forgotten.
         """
         async with self._one_at_a_time:
             one, _ = await self._made(asked)
+            known = [other.id for other in self._watch.catalog.replays.values() if other.group == one.group]
             for other in await self._underway.replays():
                 if other.group == one.group:
                     raise Conflict(f"replay {other.id} of {one.group} is under way: let it end, or end it")
+            await self._forget(known)
             try:
                 one = await self._with_groups(one)
                 begins = await replay_plan.log_begins(self._ports.log, one)
@@ -74,6 +78,12 @@ class Replays:
                 raise
             await self._watch.refresh()
             return {**_shown(one), "log_begins": begins}
+
+    async def _forget(self, ended: Sequence[str]) -> None:
+        """Each is read by every account: they must not pile up."""
+        for id in ended:
+            with suppress(NotFound):  # somebody else has forgotten it just now
+                await self._ports.definitions.delete(KIND, id)
 
     async def _made(self, asked: Asked) -> tuple[Replay, Selection | None]:
         """Raises `Malformed` for a group or time that is none, `Conflict` when the destination is disabled."""
@@ -114,7 +124,7 @@ class Replays:
         return BEGINNING if last is None else last.position
 
     async def list(self) -> list[dict[str, Any]]:
-        """All that were not ended by hand, oldest first."""
+        """Those under way and the last of each group that has ended by itself, oldest first."""
         return [await self._state(replay.decode(row.body)) for row in await self._ports.definitions.list(KIND)]
 
     async def get(self, id: str) -> dict[str, Any]:

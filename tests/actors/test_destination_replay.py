@@ -56,6 +56,19 @@ async def test_a_destination_gets_again_what_it_had_under_the_same_keys_in_order
                 await asyncio.sleep(0.05)
 
 
+async def test_one_that_has_ended_is_forgotten_when_the_next_of_its_group_begins(tmp_path: Path) -> None:
+    async with running(tmp_path) as system, target() as crm, target() as other:
+        await _had(system, crm, 3)
+        await _destination(system, "other", other)
+        ids = []
+        for group in ("dest.other", "dest.crm", "dest.crm"):
+            ids.append((await replayed(system, {"group": group, "from": "1970-01-01"}))["id"])
+            account = await system.quiet()
+        assert set(account["replays"]) == {ids[0], ids[2]}
+        assert {one["id"] for one in (await system.private.get("/replays")).json()["items"]} == {ids[0], ids[2]}
+        assert len(crm.got) == 9
+
+
 async def test_a_replay_from_a_time_sends_what_was_processed_from_then_on(tmp_path: Path) -> None:
     async with running(tmp_path) as system, target() as crm:
         await _had(system, crm, 6)

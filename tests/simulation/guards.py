@@ -9,16 +9,20 @@ from unittest.mock import patch
 
 import msgspec
 
-from actors import collector, owned
+from actors import channel, collector, owned
+from actors.channel import Channel
 from actors.collector import Collector
+from actors.deliverer import Deliverer
 from actors.executor import Executor
 from actors.heed import Heed
 from actors.owned import Owned
-from pipeline import envelope, fold, identity, resolve
+from pipeline import envelope, fold, identity, progress, resolve
 from pipeline.batch import Batch
 from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.envelope import Processed, Through
 from pipeline.hot import Hot
+from pipeline.progress import Progress
+from pipeline.stores.documents import Document, Outcome, Saved
 from pipeline.topics import PROCESSED, STORE_GROUP, destination_group
 from serve import changes, coalescer
 from serve.changes import Changes
@@ -143,6 +147,59 @@ async def _put_group_later(self: Changes, kind: str, id: str, body: bytes) -> in
 
 async def _as_it_is(self: Any, *given: Any) -> Any:
     return self.catalog if isinstance(self, DefinitionsWatch) else True
+
+
+def _numbered_by_envelope(one: Progress) -> Document:
+    """Whoever has come further wins, whatever another one has counted since it began."""
+    return progress.document(one)._replace(version=one.sequence)
+
+
+async def _whoever_counts(self: Channel, documents: Sequence[Document], *given: Any) -> Sequence[Outcome]:
+    """Goes on from its own progress, though another owner's was stored."""
+    return [Outcome(Saved.DONE) for _ in await _save(self, documents, *given)]
+
+
+class _Eager(list[Document]):
+    """Saves each letter as soon as its delivery is given up."""
+
+    def __init__(self, save: Callable[[Sequence[Document]], Any]) -> None:
+        super().__init__()
+        self._save = save
+
+    def append(self, letter: Document) -> None:
+        super().append(letter)
+        asyncio.create_task(self._save([letter]))  # noqa: RUF006
+
+
+def _with_eager_letters(self: Channel, partition: int, alive: Callable[[], None]) -> Deliverer:
+    deliverer = _deliverer(self, partition, alive)
+    deliverer.letters = _Eager(lambda letters: _save(self, letters, alive))
+    return deliverer
+
+
+_deliverer = Channel._deliverer
+_save = Channel._save
+
+
+async def _without_letters(*given: Any) -> Progress:
+    return msgspec.structs.replace(await progress.load(*given), letters={})
+
+
+async def _no_replay(self: Deliverer, due: Any) -> bool:
+    """What is due to a replay counts as delivered."""
+    return True if self._replay else await _deliver(self, due)
+
+
+_deliver = Deliverer.deliver
+
+
+async def _twice_due(self: Channel, documents: Sequence[Document], *given: Any) -> Sequence[Outcome]:
+    return await _save(self, [_doubled(one) if one.kind == "progress" else one for one in documents], *given)
+
+
+def _doubled(document: Document) -> Document:
+    one = msgspec.json.decode(document.body, type=Progress)
+    return progress.document(msgspec.structs.replace(one, due=one.due * 2, delivered=one.due * 2 - one.dead))
 
 
 async def _no_checkpoint(self: Any, *given: Any) -> None:
@@ -295,6 +352,37 @@ GUARDS: Sequence[Guard] = (
         [(changes, "caught_up", _as_it_is)],
         only=("changes", "pause"),
     ),
+    Guard(
+        "one progress after the other",
+        ("dead letters counted", "due counted", "the account does not agree"),
+        [(channel, "progress", SimpleNamespace(load=progress.load, document=_numbered_by_envelope))],
+        only=("pause", "receivers", "scale"),
+    ),
+    Guard(
+        "who has not counted begins anew",
+        ("dead letters counted", "due counted", "the account does not agree", "not delivered"),
+        [(Channel, "_save", _whoever_counts)],
+        only=("pause", "receivers", "scale"),
+    ),
+    Guard(
+        "letters after the count",
+        ("dead letters counted", "not delivered"),
+        [(Channel, "_deliverer", _with_eager_letters)],
+        only=("receivers", "fuse", "changes"),
+    ),
+    Guard(
+        "letters written by a new owner",
+        ("the account does not agree", "not delivered", "letters not written"),
+        [(channel, "progress", SimpleNamespace(load=_without_letters, document=progress.document))],
+        only=("receivers", "fuse", "crash"),
+    ),
+    Guard(
+        "totals of destinations",
+        ("due counted",),
+        [(Channel, "_save", _twice_due)],
+        only=("receivers",),
+    ),
+    Guard("replays deliver", ("not delivered by each replay",), [(Deliverer, "deliver", _no_replay)], only=("replay",)),
     Guard("group before the answer", ("not delivered",), [(Changes, "_put", _put_group_later)], only=("changes",)),
 )
 
