@@ -15,7 +15,7 @@ from pipeline.catalog import Catalog
 from pipeline.clock import Clock
 from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.document import decode_living
-from pipeline.envelope import CollectedRecords, Heard, Sender
+from pipeline.envelope import CollectedRecords, Sender
 from pipeline.errors import Retry, Stop, StoreUnavailable, Undigested
 from pipeline.fold import Fold, Missing
 from pipeline.hot import Limits
@@ -23,7 +23,7 @@ from pipeline.log.port import Log, Message, Position
 from pipeline.mapping.table import EventType
 from pipeline.record import Origin, Record
 from pipeline.saved import check_saved
-from pipeline.senders import is_copy
+from pipeline.senders import hear, is_copy
 from pipeline.stores.documents import Documents, Kind
 from pipeline.topics import COLLECTED, COLLECTOR_GROUP, PROCESSED, STORE_GROUP
 from pipeline.underway import Underway
@@ -266,7 +266,7 @@ def _hear(item: _Item, batch: Batch) -> None:
     if origin is not None:
         batch.heard[origin.sender] = (origin.sequence, origin.place)
     elif sender is not None:
-        batch.senders[sender.name] = Heard(sender.sequence, item.place, item.record.received_ms)
+        hear(batch.senders, sender, item.place)
 
 
 def _items(owned: Owned, messages: Sequence[Message]) -> list[_Item]:

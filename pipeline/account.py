@@ -16,7 +16,7 @@ from pipeline.letter import State
 from pipeline.log.port import BEGINNING, Log, Message, Position
 from pipeline.progress import load as load_progress
 from pipeline.replay import Replay
-from pipeline.senders import is_copy
+from pipeline.senders import hear, is_copy
 from pipeline.stores.documents import Documents, Query
 from pipeline.topics import (
     COLLECTED,
@@ -193,7 +193,7 @@ async def _collected(log: Log, partition: int, newest: _Newest, ways: _Ways, acc
                 account.accepted += count
                 account.in_flight += count
         if header.sender is not None and not is_copy(header.sender, len(header.counts) - 1, taken):
-            taken[header.sender.name] = Heard(header.sender.sequence, len(header.counts) - 1, 0)
+            hear(taken, header.sender, len(header.counts) - 1)
 
 
 async def _destinations(

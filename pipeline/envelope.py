@@ -42,11 +42,10 @@ class Sender(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Heard(msgspec.Struct, array_like=True, frozen=True):
-    """The last record taken from an API process, and when that one had received it."""
+    """The last record taken from an API process."""
 
     sequence: int
     place: int
-    received_ms: int
 
 
 class Collected(msgspec.Struct, omit_defaults=True, kw_only=True):

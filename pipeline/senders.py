@@ -8,8 +8,7 @@ from collections.abc import Mapping
 
 from pipeline.envelope import Heard, Sender
 
-#: A process that has sent nothing for so long, by the receive times of records, is forgotten; so are the oldest of too many.
-_FORGET_MS = 7 * 24 * 3600 * 1000
+#: Processes that are remembered: no clock says when one is over, and copies come from those that were heard lately.
 _MOST = 64
 
 
@@ -19,7 +18,12 @@ def is_copy(sender: Sender, place: int, taken: Mapping[str, Heard]) -> bool:
     return last is not None and (sender.sequence, place) <= (last.sequence, last.place)
 
 
+def hear(taken: dict[str, Heard], sender: Sender, place: int) -> None:
+    """The record at that place is taken: its process is the one heard last."""
+    taken.pop(sender.name, None)
+    taken[sender.name] = Heard(sender.sequence, place)
+
+
 def remembered(taken: Mapping[str, Heard]) -> dict[str, Heard]:
-    """Without those that can be forgotten."""
-    by_time = sorted(taken.items(), key=lambda item: (item[1].received_ms, item[0]))[-_MOST:]
-    return {name: heard for name, heard in by_time if heard.received_ms >= by_time[-1][1].received_ms - _FORGET_MS}
+    """Those heard last, in that order."""
+    return dict(list(taken.items())[-_MOST:])

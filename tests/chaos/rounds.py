@@ -7,6 +7,9 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+import aiohttp
+import httpx
+
 from tests.chaos import faults
 from tests.chaos.faults import Fault
 from tests.chaos.probe import Probe
@@ -46,6 +49,10 @@ class _Stuck(Exception):
     """It did not come back in time."""
 
 
+#: What ends a round and is told, but not the rounds after it: a part that is absent at that moment, a connection that broke.
+_UNJUDGED = (_Stuck, TimeoutError, AssertionError, IndexError, aiohttp.ClientError, httpx.HTTPError)
+
+
 async def play(proof: Proof, layout: str, fault: Fault, chance: random.Random, stop_s: float) -> Outcome:
     """Raises nothing for what the installation does wrong: that is in the outcome."""
     return await _Round(proof, layout, fault, chance, stop_s).play()
@@ -70,7 +77,7 @@ class _Round:
                 await asyncio.sleep(self._chance.uniform(*_MOMENT_S))
                 await self._suffer(list(before))
             tries = len(self._load.tries) + len(self._probe.trips)
-        except (_Stuck, TimeoutError, AssertionError) as error:
+        except _UNJUDGED as error:
             return self._outcome._replace(problem=f"{error or 'nothing was answered'}\n{self._installation.logs()}")
         for client in (self._load, self._probe):
             self._proof.answered(client.answered, client.per_profile)
@@ -79,7 +86,7 @@ class _Round:
         outcome = self._outcome._replace(events=answered, tries=tries, head_anew=anew)
         try:
             verdict = await asyncio.to_thread(self._proof.judge, RECOVERY_S)
-        except AssertionError as error:
+        except _UNJUDGED as error:
             return outcome._replace(problem=str(error))
         return outcome._replace(verdict=verdict, problem="; ".join(verdict.problems))
 

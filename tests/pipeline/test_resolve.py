@@ -178,3 +178,14 @@ def test_an_alias_command_never_touches_what_lives() -> None:
     for to in ("X", "Y"):
         world.deliver(identity.partition(free, PARTITIONS), Alias(id=free, to=mint(Kind.PROFILE, to), received_ms=NOW))
     assert world.saved[free][1]["merged_into"] == mint(Kind.PROFILE, "X")
+
+
+def test_a_repeat_of_what_was_forwarded_is_known_before_it_is_forwarded_again() -> None:
+    world = World()
+    session = elsewhere("X", "S")
+    world.send(payload(1, session=session, profile="X"))
+    assert len(world.hops) == 1
+    world.send(payload(1, session=session, profile="X"))
+    assert len(world.hops) == 1
+    assert world.totals["duplicate"] == 1
+    agrees(world, 1)

@@ -4,9 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.envelope import Heard, Sender
-from pipeline.senders import is_copy, remembered
-
-DAY_MS = 24 * 3600 * 1000
+from pipeline.senders import hear, is_copy, remembered
 
 
 class Partition:
@@ -16,12 +14,12 @@ class Partition:
         self.senders: dict[str, Heard] = {}
         self.took: list[tuple[str, int, int]] = []
 
-    def take(self, name: str, sequence: int, records: int, time_ms: int = 0) -> None:
+    def take(self, name: str, sequence: int, records: int) -> None:
         sender = Sender(name, sequence)
         for place in range(records):
             if not is_copy(sender, place, self.senders):
                 self.took.append((name, sequence, place))
-                self.senders[name] = Heard(sequence, place, time_ms)
+                hear(self.senders, sender, place)
         self.senders = remembered(self.senders)
 
 
@@ -56,26 +54,18 @@ def test_an_acknowledged_append_is_taken_exactly_once(
 
 
 def test_a_copy_of_an_envelope_that_is_taken_in_part_is_passed_over_up_to_there() -> None:
-    senders = {"a": Heard(4, 1, 0)}
+    senders = {"a": Heard(4, 1)}
     assert [is_copy(Sender("a", 4), place, senders) for place in range(4)] == [True, True, False, False]
     assert is_copy(Sender("a", 3), 9, senders)
     assert not is_copy(Sender("a", 5), 0, senders)
     assert not is_copy(Sender("b", 1), 0, senders)
 
 
-def test_a_process_that_sends_nothing_for_a_week_is_forgotten() -> None:
-    partition = Partition()
-    partition.take("old", 1, 1, time_ms=0)
-    partition.take("new", 1, 1, time_ms=7 * DAY_MS)
-    assert partition.senders.keys() == {"old", "new"}
-    partition.take("new", 2, 1, time_ms=7 * DAY_MS + 1)
-    assert partition.senders == {"new": Heard(2, 0, 7 * DAY_MS + 1)}
-    partition.take("old", 2, 1, time_ms=8 * DAY_MS)  # it lives after all: what it sends is taken
-    assert partition.took[-1] == ("old", 2, 0)
-
-
 def test_of_many_processes_those_heard_last_are_kept() -> None:
     partition = Partition()
     for number in range(100):
-        partition.take(f"a-{number}", 1, 1, time_ms=number)
-    assert set(partition.senders) == {f"a-{number}" for number in range(36, 100)}
+        partition.take(f"a-{number}", 1, 1)
+        partition.take("busy", number + 1, 1)
+    assert set(partition.senders) == {"busy", *(f"a-{number}" for number in range(37, 100))}
+    partition.take("a-0", 2, 1)  # it lives after all: what it sends is taken
+    assert partition.took[-1] == ("a-0", 2, 0)

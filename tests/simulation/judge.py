@@ -115,8 +115,6 @@ class Judge:
 
     def accepted(self) -> None:
         """Each append of an API process counts once, its copies and what it was told of as failed too late do not."""
-        if self.world.happened["jump"]:  # a process is forgotten after a week, one that was just sending too
-            return
         accepted = 0
         for partition in range(self.world.partitions):
             newest: dict[str, int] = {}
