@@ -71,7 +71,7 @@ class Deliveries:
                     for each in replays
                     if each.group == destination_group(asked.id)
                 )
-                self._check("not delivered by each replay:", often[asked.id, id] >= wanted, f"{asked.id} {id}")
+                self._check("not delivered often enough:", often[asked.id, id] >= wanted, f"{asked.id} {id}")
         for host, received in self._world.receivers.received.items():
             uninvited = {one.event for one in received} - asked_for[host]
             self._check("delivered though not due:", not uninvited, f"{host} {uninvited}")

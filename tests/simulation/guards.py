@@ -382,7 +382,7 @@ GUARDS: Sequence[Guard] = (
         [(Channel, "_save", _twice_due)],
         only=("receivers",),
     ),
-    Guard("replays deliver", ("not delivered by each replay",), [(Deliverer, "deliver", _no_replay)], only=("replay",)),
+    Guard("replays deliver", ("not delivered often enough",), [(Deliverer, "deliver", _no_replay)], only=("replay",)),
     Guard("group before the answer", ("not delivered",), [(Changes, "_put", _put_group_later)], only=("changes",)),
 )
 
