@@ -33,42 +33,51 @@ class Commands:
 
     def alias(self, command: Alias, batch: Batch) -> None:
         """A session id that never lived becomes an alias; whatever lives, or is an alias already, stays as it is."""
-        held = self._hot.get(command.id)
-        assert held is not None
+        held = self._held(command.id)
         if held.body is None and held.version == 0 and command.id != command.to:
             write_alias(self._hot, command.id, command.to, command.received_ms, batch)
 
-    def erase(self, erase: Erase, known: bool, batch: Batch) -> None:
-        """Put a tombstone in the profile's place, or pass the command on. `known`: it was done before."""
-        found = follow(erase.profile, self._hot, *self._place)
+    def _here(self, command: Effect | Erase, batch: Batch) -> str | None:
+        """The profile it is for; None when that lives in another partition: then it is passed on."""
+        found = follow(command.profile, self._hot, *self._place)
         assert not isinstance(found, Unknown), "missing() was not empty"
         if isinstance(found, Elsewhere):
-            batch.send(found.profile, 0, msgspec.structs.replace(erase, profile=found.profile, hops=hop(erase.hops)))
-            return
-        held = self._hot.get(found.profile)
+            batch.send(
+                found.profile, 0, msgspec.structs.replace(command, profile=found.profile, hops=hop(command.hops))
+            )
+            return None
+        return found.profile
+
+    def _held(self, id: str) -> Held:
+        held = self._hot.get(id)
         assert held is not None
+        return held
+
+    def erase(self, erase: Erase, known: bool, batch: Batch) -> None:
+        """Put a tombstone in the profile's place, or pass the command on. `known`: it was done before."""
+        profile = self._here(erase, batch)
+        if profile is None:
+            return
+        held = self._held(profile)
         if known or held.body is None:
             return
         held.body = None
-        batch.profile(found.profile, held)
+        batch.profile(profile, held)
         batch.totals.internal += 1
         self._hot.remember([erase.id], batch.sequence)
-        document = erased_document(erase, found.profile)
-        batch.event(document, document["type"], OWN_SOURCE, found.profile, INTERNAL | CHANGED, -1, ())
+        document = erased_document(erase, profile)
+        batch.event(document, document["type"], OWN_SOURCE, profile, INTERNAL | CHANGED, -1, ())
 
     def effect(self, effect: Effect, catalog: Catalog, batch: Batch) -> None:
         """Change the profile, or pass the command on to where its profile lives now; refused ones are counted."""
-        found = follow(effect.profile, self._hot, *self._place)
-        assert not isinstance(found, Unknown), "missing() was not empty"
-        if isinstance(found, Elsewhere):
-            batch.send(found.profile, 0, msgspec.structs.replace(effect, profile=found.profile, hops=hop(effect.hops)))
+        profile = self._here(effect, batch)
+        if profile is None:
             return
-        held = self._hot.get(found.profile)
-        assert held is not None
+        held = self._held(profile)
         if held.body is None or effect.depth > MAX_DEPTH_OF_CAUSATION:
             batch.totals.refused += 1
             return
-        self._change(effect, found.profile, held, held.body, catalog, batch)
+        self._change(effect, profile, held, held.body, catalog, batch)
 
     def _change(self, effect: Effect, profile: str, held: Held, body: Json, catalog: Catalog, batch: Batch) -> None:
         batch.profile(profile, held)
