@@ -1,6 +1,8 @@
 """Definitions that change under way: each destination has what came after its PUT, by what it is now."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -197,24 +199,31 @@ class _CutOff:
         return revision
 
 
-@pytest.mark.parametrize("cut", ["before", "after"])
-@pytest.mark.parametrize("enabled", [True, False])
-async def test_a_change_that_was_cut_off_is_mended_by_the_same_again(tmp_path: Path, cut: str, enabled: bool) -> None:
+@asynccontextmanager
+async def _with_cuts(folder: Path) -> AsyncIterator[tuple[System, _CutOff]]:
+    """A system, and the way to its definitions, to be cut."""
     cutting: list[_CutOff] = []
 
     def change(ports: Ports) -> Ports:
         cutting.append(_CutOff(ports.definitions))
         return ports._replace(definitions=cutting[0])  # type: ignore[arg-type]
 
-    async with running(tmp_path, change=change) as system, target() as crm:
+    async with running(folder, change=change) as system:
+        yield system, cutting[0]
+
+
+@pytest.mark.parametrize("cut", ["before", "after"])
+@pytest.mark.parametrize("enabled", [True, False])
+async def test_a_change_that_was_cut_off_is_mended_by_the_same_again(tmp_path: Path, cut: str, enabled: bool) -> None:
+    async with _with_cuts(tmp_path) as (system, definitions), target() as crm:
         await system.put("sources", "shop", {"static_profile_id": True})
         body = {"mapping": {"number": "event@properties.number"}, "settings": {"url": crm.url}}
         await system.put("destinations", "crm", {**body, "enabled": not enabled})
-        cutting[0].cut = cut
+        definitions.cut = cut
         answer = await system.private.put("/destinations/crm", json={**body, "enabled": enabled})
         assert answer.status_code == 503
         await _send(system, "between")
-        cutting[0].cut = ""
+        definitions.cut = ""
         await system.put("destinations", "crm", {**body, "enabled": enabled})
         assert await _has_group(system, "crm") is enabled
         await _send(system, "after")
@@ -223,13 +232,7 @@ async def test_a_change_that_was_cut_off_is_mended_by_the_same_again(tmp_path: P
 
 
 async def test_a_destination_begins_anew_though_its_old_group_was_left_behind(tmp_path: Path) -> None:
-    cutting: list[_CutOff] = []
-
-    def change(ports: Ports) -> Ports:
-        cutting.append(_CutOff(ports.definitions))
-        return ports._replace(definitions=cutting[0])  # type: ignore[arg-type]
-
-    async with running(tmp_path, change=change) as system, target() as crm:
+    async with _with_cuts(tmp_path) as (system, definitions), target() as crm:
         await system.put("sources", "shop", {"static_profile_id": True})
         body = {"mapping": {"number": "event@properties.number"}, "settings": {"url": crm.url}}
         await system.put("destinations", "crm", body)
@@ -238,14 +241,14 @@ async def test_a_destination_begins_anew_though_its_old_group_was_left_behind(tm
         async with asyncio.timeout(10):
             while not crm.refused:
                 await asyncio.sleep(0.02)
-        cutting[0].cut = "after"
+        definitions.cut = "after"
         answer = await system.private.put("/destinations/crm", json={**body, "enabled": False})
         assert answer.status_code == 503
         async with asyncio.timeout(10):
             while (await system.private.get("/status")).json()["stages"]["dispatcher"]["partitions"]:
                 await asyncio.sleep(0.1)
         assert await _has_group(system, "crm")
-        cutting[0].cut, crm.status = "", 200
+        definitions.cut, crm.status = "", 200
         await system.put("destinations", "crm", body)
         await _send(system, "new")
         await system.quiet()
@@ -253,17 +256,11 @@ async def test_a_destination_begins_anew_though_its_old_group_was_left_behind(tm
 
 
 async def test_without_the_definitions_database_processing_goes_on_by_what_is_known(tmp_path: Path) -> None:
-    cutting: list[_CutOff] = []
-
-    def change(ports: Ports) -> Ports:
-        cutting.append(_CutOff(ports.definitions))
-        return ports._replace(definitions=cutting[0])  # type: ignore[arg-type]
-
-    async with running(tmp_path, change=change) as system, target() as crm:
+    async with _with_cuts(tmp_path) as (system, definitions), target() as crm:
         await system.put("sources", "shop", {"static_profile_id": True})
         mapping = {"number": "event@properties.number"}
         await system.put("destinations", "crm", {"mapping": mapping, "settings": {"url": crm.url}})
-        cutting[0].cut = "away"
+        definitions.cut = "away"
         await _send(system, "1")
         await system.quiet(30)
         for number in range(2, 8):  # from then on nobody waits for it
