@@ -120,8 +120,8 @@ class Installation:
         return [worker["pid"] for worker in status["stages"][stage]["workers"]]
 
     def kill(self, stage: str) -> int:
-        """kill -9 of one process that runs it, alive until now."""
-        pid = next(pid for pid in self.pids(stage) if _alive(pid))
+        """kill -9 of one process that runs it, alive until now; one that was just started or held up reports itself soon."""
+        pid = int(eventually(lambda: next(filter(_alive, self.pids(stage)), 0), 20, f"a process that runs {stage}"))
         os.kill(pid, signal.SIGKILL)
         return pid
 

@@ -9,6 +9,9 @@ import aiohttp
 
 _TIMEOUT = aiohttp.ClientTimeout(total=8)
 
+#: After a failure what was begun gets this long: whatever goes on with the installation knows then what it holds.
+_ENDING_S = 30.0
+
 
 class Try(NamedTuple):
     """One request."""
@@ -41,11 +44,14 @@ class Load:
         return self
 
     async def __aexit__(self, *failure: object) -> None:
-        if failure[0] is not None and self._task is not None:
-            self._task.cancel()  # what was begun may never be answered
-            await asyncio.gather(self._task, return_exceptions=True)
+        if failure[0] is None:
+            await self.stop()
             return
-        await self.stop()
+        try:
+            async with asyncio.timeout(_ENDING_S):  # what was begun may never be answered
+                await self.stop()
+        except TimeoutError:
+            return
 
     async def stop(self) -> None:
         """Begin nothing new; return when all that was begun is answered 200."""
