@@ -153,9 +153,8 @@ class Collector:
             if _is_heard(item, batch):
                 batch.done(item.position, item.place)
                 continue
-            while missing := self._missing(fold, item):
+            while missing := self._apply(fold, item, catalog, batch):
                 await self._load(fold, missing)
-            self._apply(fold, item, catalog, batch)
             _hear(item, batch)
             batch.done(item.position, item.place)
             if batch.size >= _CUT_BYTES:
@@ -168,20 +167,16 @@ class Collector:
             for item in items:  # durable: what was set aside is done with
                 self._undigested.pop(_slot(fold, item), None)
 
-    def _missing(self, fold: Fold, item: _Item) -> Missing:
-        if self._undigested and _slot(fold, item) in self._undigested:
-            return fold.missing_events(item.record)
-        return self._digest(fold, item, partial(fold.missing, item.record))
-
-    def _apply(self, fold: Fold, item: _Item, catalog: Catalog, batch: Batch) -> None:
-        """Fold one record in, or reject it when it could not be digested before."""
+    def _apply(self, fold: Fold, item: _Item, catalog: Catalog, batch: Batch) -> Missing:
+        """Fold one record in, or reject it when it could not be digested before; returns what has to be loaded first."""
         api = item.origin is None
         reason = self._undigested.get(_slot(fold, item)) if self._undigested else None
-        if reason is not None:
+        if reason is None:
+            return self._digest(fold, item, partial(fold.apply, item.record, api, catalog, batch))
+        missing = fold.reject(item.record, api, reason, batch)
+        if not missing:
             self.counters.error(f"record {item.position.entry}/{item.place} of partition {fold.partition}: {reason}")
-            fold.reject(item.record, api, reason, batch)
-            return
-        self._digest(fold, item, partial(fold.apply, item.record, api, catalog, batch))
+        return missing
 
     def _digest(self, fold: Fold, item: _Item, work: Callable[[], T]) -> T:
         """A record that cannot be digested must not stop its partition for ever.
@@ -199,13 +194,15 @@ class Collector:
             raise Undigested(f"a record could not be folded and is set aside: {reason}") from error
 
     async def _prefetch(self, fold: Fold, items: Sequence[_Item]) -> None:
-        """Ask for everything the batch is likely to need in few questions; what they reveal needs another."""
+        """Ask for everything the batch is likely to need in few questions; what a profile reveals needs another."""
+        if self._undigested:
+            items = [item for item in items if _slot(fold, item) not in self._undigested]
         while items:
-            wanted = [(item, self._missing(fold, item)) for item in items]
-            items = [item for item, missing in wanted if missing]
-            if items:
-                union = Missing(*(frozenset().union(*parts) for parts in zip(*(m for _, m in wanted), strict=True)))
+            wanted = [(item, self._digest(fold, item, partial(fold.missing, item.record))) for item in items]
+            union = Missing(*(frozenset().union(*parts) for parts in zip(*(m for _, m in wanted), strict=True)))
+            if union:
                 await self._load(fold, union)
+            items = [item for item, missing in wanted if missing.profiles]
 
     async def _load(self, fold: Fold, missing: Missing) -> None:
         """Ask the store until it answers: a failed look-up is no answer."""

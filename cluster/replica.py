@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from actors.build import build
 from actors.host import Host
@@ -98,7 +99,7 @@ class PublicApi(_Process):
         self._api = "public"
         self._opened = await self._open()
 
-    def __serve_build_asgi_app__(self) -> FastAPI:
+    def __serve_build_asgi_app__(self) -> ASGIApp:
         ports, watch = self._opened
         metrics = _running(self._settings, ports, watch).metrics
         return public_app(ports, watch, self._settings.limits, metrics, self._settings.admin_token)

@@ -40,7 +40,7 @@ class Commands:
     def _here(self, command: Effect | Erase, batch: Batch) -> str | None:
         """The profile it is for; None when that lives in another partition: then it is passed on."""
         found = follow(command.profile, self._hot, *self._place)
-        assert not isinstance(found, Unknown), "missing() was not empty"
+        assert not isinstance(found, Unknown), "something was missing"
         if isinstance(found, Elsewhere):
             batch.send(
                 found.profile, 0, msgspec.structs.replace(command, profile=found.profile, hops=hop(command.hops))

@@ -1,6 +1,7 @@
 """The heart: one record of `collected` applied to the hot state, its outcome put into the batch.
 
-Sans I/O. `missing` says what has to be loaded before a record can be applied; `apply` then cannot fail half-way.
+Sans I/O. `missing` says what has to be loaded before a record can be applied; `apply` looks for itself before it changes
+anything, so it cannot fail half-way.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,7 +22,7 @@ from pipeline.limits import MAX_IDS
 from pipeline.mapping.table import EventType
 from pipeline.operations import FieldError, reported
 from pipeline.record import Alias, Effect, Erase, EventIn, Json, Payload, Record
-from pipeline.resolve import Elsewhere, Unknown, follow, hop, resolve
+from pipeline.resolve import Decision, Elsewhere, Unknown, follow, hop, resolve
 
 
 class Missing(NamedTuple):
@@ -33,6 +34,17 @@ class Missing(NamedTuple):
 
     def __bool__(self) -> bool:
         return bool(self.profiles or self.sessions or self.events)
+
+
+_NOTHING = Missing()
+
+
+class _Located(NamedTuple):
+    """Where a payload belongs."""
+
+    missing: Missing
+    decision: Decision | None = None  #: None for a payload without a profile
+    session: str = ""  #: id of the session's document, where the profile lives here
 
 
 class Fold:
@@ -59,86 +71,101 @@ class Fold:
     # ---- what has to be loaded
 
     def missing(self, record: Record) -> Missing:
-        """What must be loaded before `apply` may be called with this record; changes nothing."""
+        """What must be loaded before this record can be applied; changes nothing."""
         if isinstance(record, Payload):
-            return self._missing_for_payload(record)
-        events = self.missing_events(record).events
+            return self._locate(record).missing
+        events = self._missing_events(record)
         found = follow(record.id if isinstance(record, Alias) else record.profile, self.hot, *self._place)
         if isinstance(found, Unknown):
             return Missing(profiles=frozenset((found.profile,)), events=events)
-        return Missing(events=events)
+        return Missing(events=events) if events else _NOTHING
 
     @property
     def _place(self) -> tuple[int, int]:
         return self.partition, self._partitions
 
-    def missing_events(self, record: Record) -> Missing:
-        """The same for `reject`."""
-        hot = self.hot
-        if isinstance(record, Erase) and not hot.knows(record.id) and record.id not in self._asked:
-            return Missing(events=frozenset((record.id,)))
-        if not isinstance(record, Payload):
-            return Missing()
-        return Missing(
-            events=frozenset(
+    def _missing_events(self, record: Record) -> frozenset[str]:
+        """Of which the store has to be asked whether it has them."""
+        hot, asked = self.hot, self._asked
+        if isinstance(record, Payload):
+            unknown = [
                 event.id
                 for event in record.events
-                if event.message is not None and not hot.knows(event.id) and event.id not in self._asked
-            )
-        )
+                if event.message is not None and not hot.knows(event.id) and event.id not in asked
+            ]
+            return frozenset(unknown)
+        if isinstance(record, Erase) and not hot.knows(record.id) and record.id not in asked:
+            return frozenset((record.id,))
+        return frozenset()
 
-    def _missing_for_payload(self, payload: Payload) -> Missing:
-        hot = self.hot
-        events = self.missing_events(payload).events
+    def _locate(self, payload: Payload) -> _Located:
+        events = self._missing_events(payload)
         if payload.profile_less:
-            return Missing(events=events)
-        decision = resolve(payload, hot, *self._place)
+            return _Located(Missing(events=events) if events else _NOTHING)
+        decision = resolve(payload, self.hot, *self._place)
         if isinstance(decision, Unknown):
-            return Missing(profiles=frozenset((decision.profile,)), events=events)
+            return _Located(Missing(profiles=frozenset((decision.profile,)), events=events), decision)
         if isinstance(decision, Elsewhere):
-            return Missing(events=events)
+            return _Located(Missing(events=events) if events else _NOTHING, decision)
         session = identity.session_document_id(payload.session, decision.profile)
-        sessions = frozenset() if hot.get(session) is not None else frozenset((session,))
-        return Missing(sessions=sessions, events=events)
+        if self.hot.get(session) is None:
+            return _Located(Missing(sessions=frozenset((session,)), events=events), decision, session)
+        return _Located(Missing(events=events) if events else _NOTHING, decision, session)
 
     # ---- application
 
-    def apply(self, record: Record, api: bool, catalog: Catalog, batch: Batch) -> None:
-        """Fold one record in. `missing(record)` must be empty. `api`: appended by the API, not by another stage."""
+    def apply(self, record: Record, api: bool, catalog: Catalog, batch: Batch) -> Missing:
+        """Fold one record in, unless something has to be loaded first: then that is returned and nothing has changed.
+
+        `api`: appended by the API, not by another stage.
+        """
         if isinstance(record, Payload):
-            self._payload(record, api, catalog, batch)
-        elif isinstance(record, Effect):
+            located = self._locate(record)
+            if not located.missing:
+                self._payload(record, located, api, catalog, batch)
+            return located.missing
+        missing = self.missing(record)
+        if missing:
+            return missing
+        if isinstance(record, Effect):
             self._commands.effect(record, catalog, batch)
         elif isinstance(record, Erase):
             known = self.hot.knows(record.id) or self._asked[record.id]
             self._commands.erase(record, known, batch)
         else:
             self._commands.alias(record, batch)
+        return missing
 
-    def reject(self, record: Record, api: bool, reason: str, batch: Batch) -> None:
-        """Set a record aside that `apply` cannot digest: counted, each event's reason kept where repeats are looked for."""
+    def reject(self, record: Record, api: bool, reason: str, batch: Batch) -> Missing:
+        """Set a record aside that `apply` cannot digest: counted, each event's reason kept where repeats are looked for.
+
+        Like `apply`, returns what has to be loaded first.
+        """
         if not isinstance(record, Payload):
             batch.totals.refused += 1
-            return
+            return _NOTHING
+        if events := self._missing_events(record):
+            return Missing(events=events)
         fresh, _ = self._count_in(record, api, batch)
         batch.totals.rejected += len(fresh)
         self._remember(fresh, batch)
         for event in fresh:
             batch.receipt(event.id, {**_receipt(event, record, "rejected"), "reason": reason})
         self._answer(record, None, [], record.events, batch)
+        return _NOTHING
 
-    def _payload(self, payload: Payload, api: bool, catalog: Catalog, batch: Batch) -> None:
+    def _payload(self, payload: Payload, located: _Located, api: bool, catalog: Catalog, batch: Batch) -> None:
         fresh, repeated = self._count_in(payload, api, batch)
+        decision = located.decision
         if not fresh:
-            self._answer_repeat(payload, batch)
+            self._answer(payload, None if decision is None else decision.profile, [], repeated, batch)
             return
-        if payload.profile_less:
+        if decision is None:
             self._remember(fresh, batch)
             self._events(payload, fresh, None, None, 0, None, catalog, batch)
             self._answer(payload, None, fresh, repeated, batch)
             return
-        decision = resolve(payload, self.hot, *self._place)
-        assert not isinstance(decision, Unknown), "missing() was not empty"
+        assert not isinstance(decision, Unknown), "something was missing"
         if decision.alias is not None:
             write_alias(self.hot, *decision.alias, payload.received_ms, batch)
         if isinstance(decision, Elsewhere):
@@ -151,7 +178,7 @@ class Fold:
                 batch.answer(Answer(task=payload.task, forwarded_to=decision.profile))
             return
         self._remember(fresh, batch)
-        self._here(payload, fresh, decision.profile, catalog, batch)
+        self._here(payload, fresh, decision.profile, located.session, catalog, batch)
         self._answer(payload, decision.profile, fresh, repeated, batch)
 
     def _count_in(self, payload: Payload, api: bool, batch: Batch) -> tuple[list[EventIn], list[EventIn]]:
@@ -179,7 +206,9 @@ class Fold:
             own.add(event.id)
         return fresh, repeated
 
-    def _here(self, payload: Payload, events: list[EventIn], id: str, catalog: Catalog, batch: Batch) -> None:
+    def _here(
+        self, payload: Payload, events: list[EventIn], id: str, session_id: str, catalog: Catalog, batch: Batch
+    ) -> None:
         now = payload.received_ms
         profile = self.hot.get(id)
         assert profile is not None
@@ -195,7 +224,6 @@ class Fold:
             batch.profile(id, profile)
         session_body = None
         if payload.save_session:
-            session_id = identity.session_document_id(payload.session, id)
             session = self.hot.get(session_id)
             assert session is not None
             if session.body is None:
@@ -276,15 +304,6 @@ class Fold:
                     duplicates=[event.message or event.id for event in repeated],
                 )
             )
-
-    def _answer_repeat(self, payload: Payload, batch: Batch) -> None:
-        if not payload.task:
-            return
-        profile = None
-        if not payload.profile_less:
-            decision = resolve(payload, self.hot, *self._place)
-            profile = decision.profile
-        self._answer(payload, profile, [], payload.events, batch)
 
 
 def _add_ids(ids: list[str], payload: Payload) -> bool:

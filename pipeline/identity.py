@@ -10,10 +10,16 @@ So ``partition(mint(kind, value)) == partition(value)``, and a minted id is reco
 
 import re
 from enum import IntEnum
+from functools import lru_cache
 from hashlib import blake2b
 
 _HASH_BYTES = 4
 _UUID_LENGTH = 36
+
+#: A profile's or session's ids are asked for several times in a batch and again in the next one, and would be half of what
+#: folding an event costs. So many of each function's answers are kept, of some 300 bytes each.
+_REMEMBERED = 4_096
+
 _MINTED = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-8[1-4][0-9a-f]{2}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
@@ -41,6 +47,7 @@ def _format(route: str, kind: Kind, digest: str) -> str:
     return head + _check(head)
 
 
+@lru_cache(_REMEMBERED)
 def mint(kind: Kind, value: str) -> str:
     """The id that stands for `value`; the same on every machine, for ever. A minted profile is never minted again.
 
@@ -67,6 +74,7 @@ def minted_kind(value: str) -> Kind | None:
     return Kind(int(value[15]))
 
 
+@lru_cache(_REMEMBERED)
 def partition(value: str, partitions: int) -> int:
     """The partition of a routing key or of any id minted from it."""
     return int(_route(value), 16) % partitions
@@ -74,7 +82,7 @@ def partition(value: str, partitions: int) -> int:
 
 def event_id(source: str, message: str) -> str:
     """The event id of a client's own message id: the same for every repeat."""
-    return mint(Kind.EVENT, f"{source}\0{message}")
+    return mint.__wrapped__(Kind.EVENT, f"{source}\0{message}")  # each is another one: nothing to remember
 
 
 def session_document_id(session: str, profile: str) -> str:

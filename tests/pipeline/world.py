@@ -53,14 +53,13 @@ class World:
         """Fold one record at one partition, and save what comes of it."""
         hot = self._hots[partition] if self._hots else Hot(Limits())
         fold = Fold(partition, PARTITIONS, hot, TABLE)
-        while missing := fold.missing(record):
+        self._sequence += 1
+        batch = Batch(self._sequence, Through(), {}, {}, self._totals[partition])
+        while missing := fold.apply(record, api, self._catalog, batch):
             for id in (*missing.profiles, *missing.sessions):
                 version, body = self.saved.get(id, (0, None))
                 hot.loaded(id, version, envelope.decode_object(envelope.encode(body)) if body else None, 100)
             fold.asked(missing.events, frozenset(missing.events & self.events.keys()))
-        self._sequence += 1
-        batch = Batch(self._sequence, Through(), {}, {}, self._totals[partition])
-        fold.apply(record, api, self._catalog, batch)
         batch.done(Position(0, self._sequence), 0)
         processed = batch.finish(hot, NOW, 1)
         self._totals[partition] = processed.totals
