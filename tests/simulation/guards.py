@@ -425,6 +425,7 @@ GUARDS: Sequence[Guard] = (
         _COUNTED_ANEW,
         [(Collector, "_until_whole", _its_own)],
         only=("lost", "append", "crash"),
+        given=[(owned, "holds_documents", lambda processed: True)],  # as for a partition without documents for a week
     ),
     Guard("group before the answer", ("not delivered",), [(Changes, "_put", _put_group_later)], only=("changes",)),
 )
