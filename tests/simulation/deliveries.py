@@ -54,6 +54,9 @@ class Deliveries:
         chains: dict[tuple[str, str], list[int]] = defaultdict(list)
         own = {letter.of for letter in self._letters if letter.is_own}
         first = {host: _first_places(arrivals) for host, arrivals in self._arrivals.items()}
+        refused = {
+            (host, one.event) for host, received in self._world.receivers.received.items() for one in received if one.refused
+        }
         often = self._often()
         replays = self._replays()
         for one in self._events:
@@ -67,7 +70,8 @@ class Deliveries:
                     continue  # given up, and forgotten with the documents
                 if (asked.id, id) not in own:  # else it may come by hand, or have come to an owner that did not count
                     self._check("not delivered:", place is not None, f"{asked.id} {id} {one.revision}")
-                    chains[asked.id, one.entry.profile or id].append(-1 if place is None else place)
+                    if (asked.id, id) not in refused:  # by an owner that did not count, after which the next ones came
+                        chains[asked.id, one.entry.profile or id].append(-1 if place is None else place)
                 wanted = 1 + sum(
                     one.position <= each.ends[PROCESSED][one.partition]
                     for each in replays
