@@ -59,11 +59,7 @@ async def _lacking(documents: Documents, gathered: Gathered) -> list[str]:
     for kind, id in gathered:
         ids[kind].append(id)
     found = {kind: await documents.load(kind, wanted) for kind, wanted in ids.items()}
-    return [
-        said
-        for document in gathered.values()
-        if (said := _said(document, found[document.kind].get(document.id)))
-    ]
+    return [said for document in gathered.values() if (said := _said(document, found[document.kind].get(document.id)))]
 
 
 def _said(wanted: Document, found: Document | None) -> str:

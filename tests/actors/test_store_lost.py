@@ -4,9 +4,12 @@ over it; a replay of the store makes it whole, and everybody goes on by himself 
 
 import asyncio
 import shutil
+import sqlite3
 import time
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from pipeline import envelope, identity, instant
 from pipeline.record import Erase
@@ -81,10 +84,7 @@ async def test_an_older_copy_is_noticed_and_nothing_counts_twice(tmp_path: Path)
         for number in range(15):  # repeats of all there were, and three more
             one = payload("shop", profile={"id": "p"}, session={"id": "s-p"}, events=[_event(number)])
             assert (await system.track(one)).status_code == 200
-        for said in await _noticed(system, "collector", "batcher"):
-            profile = identity.mint(identity.Kind.PROFILE, "p")
-            assert "lacks" in said
-            assert f"{profile}, there in version 5 instead of 9" in said or "event" in said
+        await _noticed(system, "collector", "batcher")
         assert await _interest(system) == 5  # neither folded on nor saved over
         account = await system.account()
         assert (account["accepted"], account["balanced"]) == (27, True)
@@ -153,7 +153,7 @@ async def _repeat_without_a_trace(system: System) -> None:
     last = await system.ports.log.last(PROCESSED, partition)
     assert last is not None
     newest = envelope.decode_processed(last.data)
-    assert not (newest.events or newest.profiles or newest.sessions or newest.receipts)
+    assert not any((newest.events, newest.profiles, newest.sessions, newest.receipts))
 
 
 async def test_a_partition_that_lost_nothing_is_saved_on_and_waits_with_its_input(tmp_path: Path) -> None:
@@ -172,7 +172,9 @@ async def test_a_partition_that_lost_nothing_is_saved_on_and_waits_with_its_inpu
         await _send(system, range(101, 102), other)
     _put_back(data, copy)
     async with running(data) as system:
-        answer = await system.track(payload("shop", profile={"id": other}, events=[_event(102)]), wait="processed", timeout="2")
+        answer = await system.track(
+            payload("shop", profile={"id": other}, events=[_event(102)]), wait="processed", timeout="2"
+        )
         assert answer.status_code == 202  # what it would ask for may be another partition's
         await _noticed(system, "collector", "batcher")
         async with asyncio.timeout(10):
@@ -230,3 +232,33 @@ async def test_a_store_that_is_away_when_a_partition_is_taken_up_is_waited_for(t
         assert (account["stored"], account["duplicate"]) == (5, 3)
         assert isinstance(system.ports.documents, Away)
         assert not any(system.ports.documents.fails.values())
+
+
+@pytest.mark.parametrize(
+    ("loss", "id", "words"),
+    [
+        ("delete from event where id = ?", identity.event_id("shop", "m-1"), ""),
+        (
+            "update profile set version = 0 where id = ?",
+            identity.mint(identity.Kind.PROFILE, "p"),
+            ", there in version 0 instead of 1",
+        ),
+    ],
+    ids=("missing", "older"),
+)
+async def test_one_document_of_those_saved_last_is_noticed(tmp_path: Path, loss: str, id: str, words: str) -> None:
+    async with running(tmp_path) as system:
+        await system.put("sources", "shop", {"static_profile_id": True})
+        one = payload("shop", profile={"id": "p"}, session={"id": "s"}, events=[_event(n) for n in range(3)])
+        assert (await system.track(one)).status_code == 200
+        await system.quiet()
+    db = sqlite3.connect(tmp_path / "documents.db", isolation_level=None)
+    db.execute(loss, [id])
+    db.close()
+    async with running(tmp_path) as system:
+        for said in await _noticed(system, "collector", "batcher"):
+            assert "lacks 1 of the 5 documents" in said
+            assert f"{id}{words}: it was emptied" in said
+        await replayed(system, {"group": "store", "from": "1970-01-01"})
+        await _send(system, range(3, 4))
+        assert (await system.quiet(40))["stored"] == 4

@@ -55,7 +55,10 @@ class Deliveries:
         own = {letter.of for letter in self._letters if letter.is_own}
         first = {host: _first_places(arrivals) for host, arrivals in self._arrivals.items()}
         refused = {
-            (host, one.event) for host, received in self._world.receivers.received.items() for one in received if one.refused
+            (host, one.event)
+            for host, received in self._world.receivers.received.items()
+            for one in received
+            if one.refused
         }
         often = self._often()
         replays = self._replays()

@@ -54,7 +54,8 @@ FAULTS = (
     "erase",  # profiles are deleted
     "replay",  # a destination or the store is fed again
 )
-#: Not drawn with these: "days", weeks of quiet under living owners; "lost", documents are put back from a copy (it draws by itself).
+#: Not drawn with these: "days", weeks of quiet under living owners, and "lost", which draws by itself: documents are put back
+#: from a copy.
 
 _ALL = ("collector", "batcher", "dispatcher", "executor")
 _LAYOUTS: tuple[tuple[tuple[str, ...], ...], ...] = (
@@ -249,7 +250,11 @@ class World:
     # ---- who is there
 
     def _start(self, slot: Slot) -> None:
-        if self._quit or self._down or (slot.machine is not None and slot.machine.process.alive and not slot.machine.process.paused):
+        if (
+            self._quit
+            or self._down
+            or (slot.machine is not None and slot.machine.process.alive and not slot.machine.process.paused)
+        ):
             return
         slot.starts += 1
         slot.machine = Machine(self.servers, f"{slot.name}.{slot.starts}", slot.stages, self.wrong.append)
@@ -445,7 +450,9 @@ class World:
         random = self.losses
         for _ in range(count):
             await asyncio.sleep(random.choice((0.1, 2.0, 6.0)))
-            copy = copy_of(self.shards.kinds) if random.random() < 0.75 else copy_of(Shards(self.loop.time, random).kinds)
+            copy = (
+                copy_of(self.shards.kinds) if random.random() < 0.75 else copy_of(Shards(self.loop.time, random).kinds)
+            )
             await asyncio.sleep(random.choice((0.5, 3.0, 10.0)))
             await self._put_back(copy)
 
