@@ -16,7 +16,7 @@ from pipeline.log.port import BEGINNING, Position
 from pipeline.record import Origin, Record
 from pipeline.topics import COLLECTED, PROCESSED, RUNS
 
-#: The format written to each topic. 2 of `collected`: `sender`; 2 of `processed`: `senders`, `documents_at`, and who asks in `pairs`.
+#: The format written to each topic. 2 of `collected`: `sender`; 2 of `processed`: `senders`, `documents_at`, askers in `pairs`.
 COLLECTED_FORMAT = 2
 PROCESSED_FORMAT = 2
 RUNS_FORMAT = 1
