@@ -375,7 +375,7 @@ GUARDS: Sequence[Guard] = (
         "one progress after the other",
         ("dead letters counted", "due counted", "the account does not agree"),
         [(channel, "progress", SimpleNamespace(load=progress.load, document=_numbered_by_envelope))],
-        only=("pause", "receivers", "scale"),
+        only=("pause", "receivers", "scale", "late"),
     ),
     Guard(
         "who has not counted begins anew",
@@ -387,13 +387,13 @@ GUARDS: Sequence[Guard] = (
         "letters after the count",
         ("dead letters counted", "not delivered"),
         [(Channel, "_deliverer", _with_eager_letters)],
-        only=("receivers", "fuse", "changes"),
+        only=("receivers", "crash"),
     ),
     Guard(
         "letters written by a new owner",
         ("the account does not agree", "not delivered", "letters not written"),
         [(channel, "progress", SimpleNamespace(load=_without_letters, document=progress.document))],
-        only=("receivers", "fuse", "crash"),
+        only=("receivers", "fuse"),
     ),
     Guard(
         "totals of destinations",
