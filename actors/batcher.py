@@ -1,6 +1,7 @@
 """The batcher: saves what `processed` holds into the document store, in batches, and commits after success."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 
 from actors import saver
@@ -12,10 +13,14 @@ from pipeline import envelope
 from pipeline.clock import Clock
 from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.envelope import Processed
-from pipeline.log.port import Log, Message, Position
+from pipeline.errors import StoreUnavailable
+from pipeline.log.port import Log, Membership, Message, Position
+from pipeline.saved import check_saved
 from pipeline.stores.documents import Documents
 from pipeline.to_save import Gathered, gather
 from pipeline.topics import PROCESSED, STORE_GROUP
+
+_log = logging.getLogger(__name__)
 
 #: A batch is saved when it holds `saver.MAX_DOCUMENTS` records or this many bytes, or once its first envelope has waited so long.
 _READ_BYTES = 1_500_000
@@ -23,17 +28,28 @@ _LINGER_S = 0.015
 
 _IDLE_WAIT_S = 1.0
 
+#: How often it is looked whether a store that has lost documents has them again.
+_LOST_PAUSE_S = 1.0
+
 
 class Batcher:
-    """Stage `batcher`: all partitions held are saved together, one call of the store at a time; replays beside that."""
+    """Stage `batcher`: all partitions held are saved together, one call of the store at a time; replays beside that.
+
+    Before anything of a partition is saved, all of its newest saved envelope must be in the store: else what was lost could
+    no longer be noticed there. Such a partition waits for a replay of the store; the others, and replays, go on.
+    """
 
     name = "batcher"
 
     def __init__(self, log: Log, documents: Documents, watch: DefinitionsWatch, clock: Clock, worker: str) -> None:
         self._log = log
+        self._documents = documents
         self._clock = clock
         self._worker = worker
-        self._heeds: dict[int, Heed] = {}
+        self._heeds: dict[int, Heed] = {}  #: the partitions taken up
+        self._waiting: dict[
+            int, float
+        ] = {}  #: those that are not, the store having lost documents → when to look again
         self._stopping = False
         self.counters = Counters(clock)
         self._saver = Saver(documents, clock, self.counters, self.counters.alive)
@@ -60,25 +76,41 @@ class Batcher:
                 self.held = membership.held
                 for partition in self._heeds.keys() - self.held:
                     del self._heeds[partition]
+                for partition in sorted(self.held - self._heeds.keys()):
+                    await self._take_up(membership, partition)
                 taken: list[Message] = []
-                for partition in sorted(self.held):
-                    if partition not in self._heeds:
-                        await membership.restart(partition)
-                        at = await self._log.committed(PROCESSED, partition, STORE_GROUP)
-                        self._heeds[partition] = await Heed.after(self._log, partition, at)
+                for partition in sorted(self._heeds):
                     taken += await membership.read(partition, _READ_BYTES)
                 if not taken:
                     await membership.wait(_IDLE_WAIT_S)
                     continue
                 if sum(message.records for message in taken) < saver.MAX_DOCUMENTS:
                     await self._clock.sleep(_LINGER_S)
-                    for partition in sorted(self.held):
+                    for partition in sorted(self._heeds):
                         taken += await membership.read(partition, _READ_BYTES)
                 await self._store(taken)
                 for partition, position in _newest(taken).items():
                     await membership.commit(partition, position)
         finally:
             await membership.close()
+
+    async def _take_up(self, membership: Membership, partition: int) -> None:
+        """Begin with a partition, unless the store has lost what was saved of it, or does not answer."""
+        now = self._clock.monotonic()
+        if now < self._waiting.get(partition, now):
+            return
+        try:
+            await check_saved(self._log, self._documents, partition)
+        except StoreUnavailable as error:
+            if partition not in self._waiting:
+                _log.warning("saving of partition %d waits: %s", partition, error)
+            self.counters.error(str(error))
+            self._waiting[partition] = now + _LOST_PAUSE_S
+            return
+        self._waiting.pop(partition, None)
+        await membership.restart(partition)
+        at = await self._log.committed(PROCESSED, partition, STORE_GROUP)
+        self._heeds[partition] = await Heed.after(self._log, partition, at)
 
     async def stop(self, within_s: float) -> None:
         self._stopping = True

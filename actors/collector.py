@@ -22,7 +22,7 @@ from pipeline.hot import Limits
 from pipeline.log.port import Log, Message, Position
 from pipeline.mapping.table import EventType
 from pipeline.record import Origin, Record
-from pipeline.saved import check_saved
+from pipeline.saved import check_all_saved
 from pipeline.senders import hear, is_copy
 from pipeline.stores.documents import Documents, Kind
 from pipeline.topics import COLLECTED, COLLECTOR_GROUP, PROCESSED, STORE_GROUP
@@ -86,10 +86,13 @@ class Collector:
         #: Records that made the fold fail: (partition, position, place) → why.
         self._undigested: dict[tuple[int, Position, int], str] = {}
         self._underway = Underway(log, watch)
+        self._is_whole = False  #: the store has been looked at
+        self._looking = asyncio.Lock()
         self.counters = Counters(clock)
         self._partitions = Partitions(log, COLLECTED, COLLECTOR_GROUP, worker, self._own, clock, self.counters)
 
     async def run(self) -> None:
+        self._is_whole = False
         await self._partitions.run()
 
     async def stop(self, within_s: float) -> None:
@@ -110,6 +113,7 @@ class Collector:
             partitions.alive(partition)
             generation = partitions.generation
             if await self._underway.of_store():
+                self._is_whole = False
                 return  # open again when it has ended: what is remembered as absent may come back
             await self._relieve(owned, partition)
             messages = await partitions.membership.read(partition, _READ_BYTES)
@@ -123,12 +127,17 @@ class Collector:
     async def _until_whole(self, partition: int) -> None:
         """While the store is being restored nothing is read: what is missing there would be taken for new.
 
-        Raises `Incomplete` when the store has lost what it had: until somebody restores it the log keeps the input.
+        Raises `Incomplete` when the store has lost what it had: until somebody restores it the log keeps the input. All
+        partitions are looked at, once: what was lost of another's may be asked for by this one.
         """
         while await self._underway.of_store() and self._partitions.may_own(partition):
+            self._is_whole = False
             self._partitions.alive(partition)
             await self._clock.sleep(_RESTORING_PAUSE_S)
-        await check_saved(self._log, self._documents)
+        async with self._looking:
+            if not self._is_whole:
+                await check_all_saved(self._log, self._documents)
+                self._is_whole = True
 
     async def _relieve(self, owned: Owned, partition: int) -> None:
         """Forget what is stored; while too much is not, take nothing more."""

@@ -6,7 +6,8 @@ from pipeline.document import decode_living
 from pipeline.envelope import Heard, Processed, Through, Totals
 from pipeline.errors import Disordered
 from pipeline.hot import Held, Hot, Limits
-from pipeline.log.port import BEGINNING, Log, Writer
+from pipeline.log.port import BEGINNING, Log, Position, Writer
+from pipeline.to_save import holds_documents
 from pipeline.topics import PROCESSED, STORE_GROUP, collector_outbox
 
 #: Bytes read at a time while the tail is rebuilt.
@@ -27,6 +28,7 @@ class Owned:
         self.senders: dict[str, Heard] = {}
         self.totals = Totals()
         self.last_ms = 0  #: when the newest envelope was made
+        self.documents_at = BEGINNING  #: the newest envelope with documents
 
     @classmethod
     async def open(cls, log: Log, partition: int, input_topic: str, group: str, limits: Limits) -> "Owned":
@@ -45,15 +47,16 @@ class Owned:
                 )
             return owned
         newest: Processed = envelope.decode_processed(last.data)
-        owned._carry(newest)
+        owned._carry(newest, last.position)
         await outbox.send(log, owned.sender, newest.sequence, newest.out)
         await owned._rebuild()
         return owned
 
-    def _carry(self, newest: Processed) -> None:
+    def _carry(self, newest: Processed, position: Position) -> None:
         self.sequence, self.through = newest.sequence, newest.through
         self.heard, self.senders = newest.heard, newest.senders
         self.totals, self.last_ms = newest.totals, newest.time_ms
+        self.documents_at = position if holds_documents(newest) else newest.documents_at
 
     @property
     def sender(self) -> str:
@@ -82,8 +85,10 @@ class Owned:
 
     async def publish(self, processed: Processed) -> None:
         """Append one envelope, then send its outbox. Any exception ends the ownership: open again."""
+        if not holds_documents(processed):
+            processed.documents_at = self.documents_at
         data = envelope.encode(processed)
         position = await self._writer.append(data, max(1, processed.stored))
-        self._carry(processed)
+        self._carry(processed, position)
         self.hot.appended(position, processed.sequence, len(data))
         await outbox.send(self._log, self.sender, processed.sequence, processed.out)

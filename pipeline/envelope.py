@@ -16,7 +16,7 @@ from pipeline.log.port import BEGINNING, Position
 from pipeline.record import Origin, Record
 from pipeline.topics import COLLECTED, PROCESSED, RUNS
 
-#: The format written to each topic. 2 of `collected`: `sender`; 2 of `processed`: `senders`, and who asks in `pairs`.
+#: The format written to each topic. 2 of `collected`: `sender`; 2 of `processed`: `senders`, `documents_at`, askers in `pairs`.
 COLLECTED_FORMAT = 2
 PROCESSED_FORMAT = 2
 RUNS_FORMAT = 1
@@ -175,6 +175,9 @@ class Processed(msgspec.Struct, omit_defaults=True, kw_only=True):
     totals: Totals
     time_ms: int
     revision: int = 0
+    documents_at: Position = (
+        BEGINNING  #: where the newest envelope with documents lies; not said where this one has some
+    )
     pairs: list[Pair] = []
     stored: int = 0  #: client events among `events`: what it adds to `totals.stored`
     events: list[Entry] = []

@@ -7,6 +7,13 @@ from pipeline.stores.documents import Document, Kind
 Gathered = dict[tuple[Kind, str], Document]
 
 
+def holds_documents(processed: Processed) -> bool:
+    """Whether `gather` would find any."""
+    return bool(processed.profiles or processed.sessions or processed.receipts) or any(
+        not entry.flags & TRANSIENT for entry in processed.events
+    )
+
+
 def gather(processed: Processed, documents: Gathered) -> None:
     """Add those of an envelope of `processed`."""
     for entry in processed.events:

@@ -23,6 +23,7 @@ class Faults:
     """What the store does wrong."""
 
     away: bool = False
+    down: bool = False  #: somebody puts another copy in its place
     partial: float = 0.0  #: saves of which only some documents are stored, and the caller is told of a failure
     unanswered: float = 0.0  #: look-ups that fail
     refused: float = 0.0  #: documents it will never take
@@ -55,7 +56,7 @@ class Shards:
         self.seen[what] = self.seen.get(what, 0) + 1
 
     def answer(self) -> None:
-        if self.faults.away:
+        if self.faults.away or self.faults.down:
             raise StoreUnavailable("the store is away")
 
     def look_up(self) -> None:

@@ -9,19 +9,20 @@ from unittest.mock import patch
 
 import msgspec
 
-from actors import channel, collector, owned
+from actors import batcher, channel, collector, owned
 from actors.channel import Channel
 from actors.collector import Collector
 from actors.deliverer import Deliverer
 from actors.executor import Executor
 from actors.heed import Heed
 from actors.owned import Owned
-from pipeline import envelope, fold, identity, progress, resolve
+from pipeline import envelope, fold, identity, progress, resolve, saved, to_save
 from pipeline.batch import Batch
 from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.envelope import Processed, Through
 from pipeline.hot import Hot
 from pipeline.progress import Progress
+from pipeline.saved import check_saved
 from pipeline.stores.documents import Document, Outcome, Saved
 from pipeline.topics import PROCESSED, STORE_GROUP, destination_group
 from serve import changes, coalescer
@@ -202,6 +203,21 @@ def _doubled(document: Document) -> Document:
     return progress.document(msgspec.structs.replace(one, due=one.due * 2, delivered=one.due * 2 - one.dead))
 
 
+async def _anything_of_it(documents: Any, gathered: to_save.Gathered) -> list[str]:
+    """Nothing lacks while something of the envelope is there, in whatever version."""
+    for document in gathered.values():
+        if await documents.load(document.kind, [document.id]):
+            return []
+    return ["everything"]
+
+
+async def _its_own(self: Collector, partition: int) -> None:
+    while await self._underway.of_store() and self._partitions.may_own(partition):
+        self._partitions.alive(partition)
+        await self._clock.sleep(0.25)
+    await check_saved(self._log, self._documents, partition)
+
+
 async def _no_checkpoint(self: Any, *given: Any) -> None:
     return
 
@@ -230,6 +246,9 @@ _UNNUMBERED = SimpleNamespace(collected=lambda records, counts, sender: envelope
 _IDENTITY = SimpleNamespace(
     **{name: getattr(identity, name) for name in ("partition", "minted_kind", "Kind", "event_id")}, mint=_mint_again
 )
+
+#: What was saved was taken for new.
+_COUNTED_ANEW = ("counted more than once", "an id twice", "profile versions", "session versions", "interest")
 
 _KILLS = ("crash", "fuse", "pause", "append", "forgets")
 
@@ -356,7 +375,7 @@ GUARDS: Sequence[Guard] = (
         "one progress after the other",
         ("dead letters counted", "due counted", "the account does not agree"),
         [(channel, "progress", SimpleNamespace(load=progress.load, document=_numbered_by_envelope))],
-        only=("pause", "receivers", "scale"),
+        only=("pause", "receivers", "scale", "late"),
     ),
     Guard(
         "who has not counted begins anew",
@@ -368,13 +387,13 @@ GUARDS: Sequence[Guard] = (
         "letters after the count",
         ("dead letters counted", "not delivered"),
         [(Channel, "_deliverer", _with_eager_letters)],
-        only=("receivers", "fuse", "changes"),
+        only=("receivers", "crash"),
     ),
     Guard(
         "letters written by a new owner",
         ("the account does not agree", "not delivered", "letters not written"),
         [(channel, "progress", SimpleNamespace(load=_without_letters, document=progress.document))],
-        only=("receivers", "fuse", "crash"),
+        only=("receivers", "fuse"),
     ),
     Guard(
         "totals of destinations",
@@ -383,6 +402,31 @@ GUARDS: Sequence[Guard] = (
         only=("receivers",),
     ),
     Guard("replays deliver", ("not delivered often enough",), [(Deliverer, "deliver", _no_replay)], only=("replay",)),
+    Guard(
+        "whole envelope looked at",
+        _COUNTED_ANEW,
+        [(saved, "_lacking", _anything_of_it)],
+        only=("lost", "append", "crash"),
+    ),
+    Guard(
+        "last envelope with documents",
+        _COUNTED_ANEW,
+        [(owned, "holds_documents", lambda processed: True)],
+        only=("lost", "append", "crash"),
+    ),
+    Guard(
+        "batcher looks before it saves",
+        _COUNTED_ANEW,
+        [(batcher, "check_saved", _no_checkpoint)],
+        only=("lost", "append", "crash"),
+    ),
+    Guard(
+        "collector looks at all partitions",
+        _COUNTED_ANEW,
+        [(Collector, "_until_whole", _its_own)],
+        only=("lost", "append", "crash"),
+        given=[(owned, "holds_documents", lambda processed: True)],  # as for a partition without documents for a week
+    ),
     Guard("group before the answer", ("not delivered",), [(Changes, "_put", _put_group_later)], only=("changes",)),
 )
 

@@ -21,6 +21,7 @@ class Received(NamedTuple):
     event: str
     profile: str | None
     taken: bool  #: answered 2xx, though the answer may have been lost
+    refused: bool  #: for good: whoever sent it goes on with the next
 
 
 class _Id(msgspec.Struct):
@@ -63,7 +64,7 @@ class Receivers:
         elif mode == "refusing" and Random(f"{self._seed}/{key}").random() < 0.3:
             status = self._random.choice((400, 422))
         profile = event.profile.id if event.profile else None
-        self.received.setdefault(host, []).append(Received(key, event.id, profile, status == 200))
+        self.received.setdefault(host, []).append(Received(key, event.id, profile, status == 200, status in (400, 422)))
         if mode == "flapping" and chance > 0.9:
             raise HttpFailure("the answer did not come")
         headers = {"retry-after": "1"} if status == 429 else {}

@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import Any
 
-from pipeline.errors import LogUnavailable, RayfoldError, Reject, Retry
+from pipeline import instant
+from pipeline.errors import Conflict, LogUnavailable, RayfoldError, Reject, Retry
 from pipeline.letter import State
-from pipeline.topics import COLLECTED, COLLECTOR_GROUP, PROCESSED, STORE_GROUP, WORKFLOW_GROUP
+from pipeline.topics import COLLECTED, COLLECTOR_GROUP, PROCESSED, RUNS, STORE_GROUP, WORKFLOW_GROUP
 from serve.changes import Changes
 from serve.dead_letters import DeadLetters
 from serve.replays import Asked
@@ -21,6 +22,7 @@ from tests.simulation.definitions import Rows
 from tests.simulation.documents import Shards
 from tests.simulation.log import LEASE_S, Broker, SimulatedLog
 from tests.simulation.loop import Stalled, VirtualLoop
+from tests.simulation.loss import Copy, Gone, copy_of, replay_from
 from tests.simulation.machine import RETENTION_MS, Answer, Machine, Servers, Unreachable
 from tests.simulation.operator import Operator
 from tests.simulation.process import Process, task_factory
@@ -52,7 +54,8 @@ FAULTS = (
     "erase",  # profiles are deleted
     "replay",  # a destination or the store is fed again
 )
-#: Not drawn: "days", weeks of quiet under living owners.
+#: Not drawn with these: "days", weeks of quiet under living owners, and "lost", which draws by itself: documents are put back
+#: from a copy.
 
 _ALL = ("collector", "batcher", "dispatcher", "executor")
 _LAYOUTS: tuple[tuple[tuple[str, ...], ...], ...] = (
@@ -61,6 +64,9 @@ _LAYOUTS: tuple[tuple[tuple[str, ...], ...], ...] = (
     ((), ("collector",), ("batcher", "dispatcher"), ("executor",)),
     ((), ("collector",), ("collector",), ("batcher", "dispatcher", "executor"), ("executor",)),
 )
+
+#: An installation that is stopped stays so for longer than anything it has sent is on its way.
+_DOWN_S = 5.0
 
 #: An installation comes to rest within this much virtual time.
 _QUIET_S = 600.0
@@ -92,6 +98,9 @@ class World:
         self.random = random = Random(seed)
         knobs.turn(random)
         drawn = {name for name in FAULTS if random.random() < 0.45}
+        self.losses = Random(f"{seed}/lost")  # by itself: other schedules stay as they are
+        if self.losses.random() < 0.25:
+            drawn.add("lost")
         self.on = drawn if only is None else set(only)
         self._verbose = verbose
         self.partitions = random.choice((1, 2, 2, 3))
@@ -114,6 +123,8 @@ class World:
         self._rate = random.choice((0.3, 1.0, 3.0))  #: faults a second
         self._slow = random.choice((0.0005, 0.005, 0.05))
         self._quit = False
+        self._down = False
+        self.gone = Gone(set(), Counter())
 
     def delay_s(self) -> float:
         """How long a message takes; often nothing worth mentioning."""
@@ -169,6 +180,8 @@ class World:
             busy.append(asyncio.create_task(self._erase_some(random.randint(1, 4))))
         if "replay" in self.on:
             busy.append(asyncio.create_task(self._replay_some(random.randint(1, 3))))
+        if "lost" in self.on:
+            busy.append(asyncio.create_task(self._lose_some(self.losses.choice((1, 2, 3)))))
         if "receivers" in self.on:
             busy.append(asyncio.create_task(self.clerk.run(10)))
         faults = asyncio.create_task(self._faults())
@@ -237,7 +250,11 @@ class World:
     # ---- who is there
 
     def _start(self, slot: Slot) -> None:
-        if self._quit or (slot.machine is not None and slot.machine.process.alive and not slot.machine.process.paused):
+        if (
+            self._quit
+            or self._down
+            or (slot.machine is not None and slot.machine.process.alive and not slot.machine.process.paused)
+        ):
             return
         slot.starts += 1
         slot.machine = Machine(self.servers, f"{slot.name}.{slot.starts}", slot.stages, self.wrong.append)
@@ -354,6 +371,8 @@ class World:
 
     def _scale(self) -> None:
         alive = self._alive()
+        if self._down:
+            return
         if len(alive) > len(self.slots) and self.random.random() < 0.6:
             extra = [machine for machine in alive if all(slot.machine is not machine for slot in self.slots)]
             asyncio.create_task(self.random.choice(extra).stop())  # noqa: RUF006  (its process holds it)
@@ -425,6 +444,58 @@ class World:
             return False
         self.happened["replay begun"] += 1
         return True
+
+    async def _lose_some(self, count: int) -> None:
+        """Documents are put back from a copy or lost, and made whole again as docs/replay.md says."""
+        random = self.losses
+        for _ in range(count):
+            await asyncio.sleep(random.choice((0.1, 2.0, 6.0)))
+            copy = (
+                copy_of(self.shards.kinds) if random.random() < 0.75 else copy_of(Shards(self.loop.time, random).kinds)
+            )
+            await asyncio.sleep(random.choice((0.5, 3.0, 10.0)))
+            await self._put_back(copy)
+
+    async def _put_back(self, copy: Copy) -> None:
+        """With everything stopped. A copy is of use only where the log still holds all that is missing in it, and a replay of
+        the store that is under way would know nothing of what is lost by then.
+        """
+        self._down = self.shards.faults.down = True
+        for machine in self._alive():
+            machine.process.die()
+        await asyncio.sleep(_DOWN_S)
+        from_ms = replay_from(copy, self.broker)
+        lost = from_ms is not None and not any(name.startswith("replay.") for name in self.broker.topics[RUNS].groups)
+        if lost:
+            self.gone.add(self.shards.kinds, copy)
+            self.shards.kinds = {kind: dict(kept) for kind, kept in copy.items()}
+            self.broker.faults.trims = False
+            self.happened["documents lost"] += 1
+        self._down = self.shards.faults.down = False
+        for slot in self.slots:
+            self._start(slot)
+        if lost:
+            assert from_ms is not None
+            await asyncio.sleep(self.losses.choice((0.0, 2.0, 10.0)))
+            await self._restore(from_ms)
+            self.broker.faults.trims = True
+
+    async def _restore(self, from_ms: int) -> None:
+        """Replay the store from the first envelope that is missing, until that is begun, by whomever."""
+        times = ["2020-01-01T00:00:00Z"]
+        if from_ms < self.time.now_ms():
+            times.append(instant.to_text(from_ms))
+        asked = Asked(group="store", from_=self.losses.choice(times))
+        while True:
+            try:
+                machine = self._api()
+                await machine.do(machine.replays.begin(asked))
+            except Conflict:
+                return
+            except (Unreachable, Retry):
+                await asyncio.sleep(0.5)
+            else:
+                return
 
     async def _days_go_by(self) -> None:
         """Weeks in which nobody is away for long."""
