@@ -47,9 +47,8 @@ class Batcher:
         self._clock = clock
         self._worker = worker
         self._heeds: dict[int, Heed] = {}  #: the partitions taken up
-        self._waiting: dict[
-            int, float
-        ] = {}  #: those that are not, the store having lost documents → when to look again
+        #: Those that are not, the store having lost documents → when to look again.
+        self._waiting: dict[int, float] = {}
         self._stopping = False
         self.counters = Counters(clock)
         self._saver = Saver(documents, clock, self.counters, self.counters.alive)
