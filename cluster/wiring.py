@@ -13,6 +13,7 @@ from pipeline.http.aiohttp import AiohttpClient
 from pipeline.log.port import Log
 from pipeline.log.sqlite import SqliteLog
 from pipeline.ports import Ports
+from pipeline.release import release
 from pipeline.secrets import SecretBox
 from pipeline.stores.sqlalchemy import SqlDefinitions
 from pipeline.stores.sqlite import SqliteDocuments
@@ -97,10 +98,10 @@ async def arrange(settings: Settings, *, alone: bool) -> None:
             await log.drop_group(topics.PROCESSED, topics.WORKFLOW_GROUP)
         watch = DefinitionsWatch(definitions, SystemClock())
         await watch.refresh()
-        wanted = {topics.destination_group(id) for id in watch.catalog.live_destinations()}
+        wanted = set(watch.catalog.lives.values())
         for group in await log.groups(topics.PROCESSED) if alone else ():
             if group.startswith(topics.DESTINATION_GROUPS) and group not in wanted:
-                await log.drop_group(topics.PROCESSED, group)  # of a change that was cut off half-way
+                await release(log, definitions, group)  # of a change that was cut off half-way
         replays = {one.reader for one in watch.catalog.replays.values()}
         for topic in topics.TOPICS if alone else ():
             for group in await log.groups(topic):

@@ -10,7 +10,7 @@ from pipeline import replay
 from pipeline.account_terms import Account
 from pipeline.letter import State
 from pipeline.replay import Replay
-from pipeline.topics import PROCESSED, destination_group
+from pipeline.topics import PROCESSED, destination_of
 from tests.simulation.due import History
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Deliveries:
                 wanted = 1 + sum(
                     one.position <= each.ends[PROCESSED][one.partition]
                     for each in replays
-                    if each.group == destination_group(asked.id)
+                    if each.group == asked.group
                 )
                 self._check("not delivered often enough:", often[asked.id, id] >= wanted, f"{asked.id} {id}")
         for host, received in self._world.receivers.received.items():
@@ -98,7 +98,7 @@ class Deliveries:
         """Letters that are counted and not written: their writer died, and the destination is off since."""
         kinds = self._world.shards.kinds
         bodies = [msgspec.json.decode(kept.body) for kept in kinds["progress"].values()]
-        listed = [set(body["letters"]) for body in bodies if body["group"] == destination_group(id)]
+        listed = [set(body["letters"]) for body in bodies if destination_of(body["group"]) == id]
         unwritten = sum(len(ids - kinds["dead"].keys()) for ids in listed)
         self._check("letters not written", not unwritten or not self._history.always("destinations", id), id)
         return unwritten

@@ -23,9 +23,10 @@ from pipeline.envelope import Processed, Through
 from pipeline.hot import Hot
 from pipeline.progress import Progress
 from pipeline.stores.documents import Document, Outcome, Saved
-from pipeline.topics import PROCESSED, STORE_GROUP, destination_group
+from pipeline.topics import PROCESSED, STORE_GROUP, destination_group, destination_reader
 from serve import changes, coalescer
 from serve.changes import Changes
+from tests.simulation.definitions import SimulatedDefinitions
 from tests.simulation.documents import Shards, SimulatedDocuments
 from tests.simulation.world import World
 
@@ -133,16 +134,32 @@ def _one_part(session: str, profile: str) -> str:
     return identity.mint(identity.Kind.DOCUMENT, session)
 
 
-async def _put_group_later(self: Changes, kind: str, id: str, body: bytes) -> int:
-    revision = await self._ports.definitions.put(kind, id, body)
-    if kind == "destinations":
+async def _group_later(self: Changes, id: str) -> str:
+    group = destination_group(id, self._ports.new_id())
 
-        async def later() -> None:
-            await asyncio.sleep(1.0)
-            await self._ports.log.create_group(PROCESSED, destination_group(id), "end")
+    async def later() -> None:
+        await asyncio.sleep(1.0)
+        await self._ports.log.create_group(PROCESSED, group, "end")
 
-        asyncio.create_task(later())  # noqa: RUF006
-    return revision
+    asyncio.create_task(later())  # noqa: RUF006
+    return group
+
+
+async def _put_anyway(self: SimulatedDefinitions, *given: Any, expected: int | None = None, **more: Any) -> int:
+    return await _put(self, *given, **more)
+
+
+async def _delete_anyway(self: SimulatedDefinitions, *given: Any, expected: int | None = None) -> int:
+    return await _delete(self, *given)
+
+
+_put, _delete = SimulatedDefinitions.put, SimulatedDefinitions.delete
+
+
+async def _named_only(self: SimulatedDefinitions, kind: str, id: str, group: str) -> bool:
+    """Whether the row names the group, and nothing else."""
+    found = await self.get(kind, id)
+    return found is None or found.group != group
 
 
 async def _as_it_is(self: Any, *given: Any) -> Any:
@@ -383,7 +400,25 @@ GUARDS: Sequence[Guard] = (
         only=("receivers",),
     ),
     Guard("replays deliver", ("not delivered often enough",), [(Deliverer, "deliver", _no_replay)], only=("replay",)),
-    Guard("group before the answer", ("not delivered",), [(Changes, "_put", _put_group_later)], only=("changes",)),
+    Guard("group before the answer", ("not delivered",), [(Changes, "_new_group", _group_later)], only=("changes",)),
+    Guard(
+        "a group's name is used once",
+        ("not delivered", "no quiet", "due counted"),
+        [(changes, "destination_group", lambda id, life: destination_reader(id))],
+        only=("changes", "sleeper"),
+    ),
+    Guard(
+        "compare-and-set",
+        ("not delivered", "no quiet", "due counted"),
+        [(SimulatedDefinitions, "put", _put_anyway), (SimulatedDefinitions, "delete", _delete_anyway)],
+        only=("changes", "sleeper"),
+    ),
+    Guard(
+        "renewed before its group is dropped",
+        ("not delivered", "no quiet", "due counted"),
+        [(SimulatedDefinitions, "renew", _named_only)],
+        only=("changes", "sleeper"),
+    ),
 )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any
 
-from pipeline.errors import DefinitionsUnavailable, LogUnavailable, NotFound
+from pipeline.errors import NotFound, Retry
 from serve.changes import Changes
 from tests.simulation.machine import Unreachable
 
@@ -97,7 +97,7 @@ class Operator:
                 revision = await self._anybody(change)
             except NotFound:
                 return 0
-            except (Unreachable, DefinitionsUnavailable, LogUnavailable):
+            except (Unreachable, Retry):
                 await asyncio.sleep(0.3)
             else:
                 self.revision = max(self.revision, revision)

@@ -32,6 +32,7 @@ class Process:
         self._tasks: dict[asyncio.Task[Any], None] = {}
         self._continued: asyncio.Future[None] | None = None
         self._fuse: int | None = None
+        self._stall: tuple[int, Callable[[], None]] | None = None
         self.on_death: list[Callable[[], None]] = []
         self.skew_ms = 0  #: its clock against the true one
 
@@ -65,6 +66,10 @@ class Process:
         """Die at the boundary of a call, that many boundaries from now."""
         self._fuse = calls
 
+    def stop_after(self, calls: int, stop: Callable[[], None]) -> None:
+        """`stop` it at the boundary of a call, that many boundaries from now."""
+        self._stall = calls, stop
+
     def pause(self) -> None:
         """As by SIGSTOP."""
         if self._continued is None:
@@ -93,6 +98,7 @@ class Process:
         """Ask another machine for an effect: it takes time to get there and back, and the caller may die meanwhile."""
         await self.gate()
         self._burn()
+        await self.gate()
         delay = self._delay_s()
         if delay:
             try:
@@ -112,6 +118,11 @@ class Process:
         return result
 
     def _burn(self) -> None:
+        if self._stall is not None:
+            left, stop = self._stall
+            self._stall = (left - 1, stop) if left > 1 else None
+            if self._stall is None:
+                stop()
         if self._fuse is None:
             return
         self._fuse -= 1

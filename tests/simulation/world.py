@@ -31,6 +31,7 @@ FAULTS = (
     "crash",  # a process is killed
     "fuse",  # a process is killed between two steps
     "pause",  # a process is stopped, and goes on when another has taken its place
+    "sleeper",  # a process is stopped in the middle of a change of a definition, or of what it does beside that
     "away",  # a process is killed and stays away
     "scale",  # workers come and go in order
     "broker",  # the log is away
@@ -262,6 +263,8 @@ class World:
 
     async def _anybody(self, change: Callable[[Changes], Awaitable[int]]) -> int:
         machine = self._api()
+        if self.chaos and "sleeper" in self.on and self.random.random() < 0.5:
+            machine.process.stop_after(self.random.randint(1, 25), lambda: self._stop(machine))
         return int(await machine.do(change(machine.changes)))
 
     async def _decide(self, decide: Callable[[DeadLetters], Awaitable[State]]) -> State:
@@ -331,9 +334,17 @@ class World:
                 self._restart(slot, self.random.choice((5.0, 15.0)))
 
     def _pause(self) -> None:
-        machine = self._somebody()
-        if machine is None or machine.process.paused:
+        if machine := self._somebody():
+            self._stop(machine)
+
+    def _sleeper(self) -> None:
+        if machine := self._somebody():
+            machine.process.stop_after(self.random.randint(1, 40), lambda: self._stop(machine))
+
+    def _stop(self, machine: Machine) -> None:
+        if machine.process.paused or not self.chaos:
             return
+        self.happened["stopped"] += 1
         machine.process.pause()
         slot = next((one for one in self.slots if one.machine is machine), None)
         self.loop.call_later(LEASE_S, self._expire, machine)
