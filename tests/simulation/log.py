@@ -174,8 +174,9 @@ class Broker:
             if group.committed.get(partition, BEGINNING) != persisted:
                 self.count("commits forgotten")
                 group.committed[partition] = persisted
-                for member in group.members.values():
-                    member.rewind(partition, persisted)
+                for member in self.members:  # those whose lease has ended too: they come back and go on
+                    if member.group is group:
+                        member.rewind(partition, persisted)
 
     def drop(self, topic: str, name: str) -> None:
         group = self.topics[topic].groups.pop(name, None)
@@ -228,7 +229,7 @@ class Member:
         self._topic = broker.topics[topic]
         self._topic_name = topic
         self._name = name
-        self._group = group
+        self.group = group
         self._worker = worker
         self.process = process
         self._cursors: dict[int, Position] = {}
@@ -244,13 +245,13 @@ class Member:
         self._rebalance()
 
     def _rebalance(self) -> None:
-        for member in list(self._group.members.values()):
+        for member in list(self.group.members.values()):
             member.tell()
 
     def tell(self) -> None:
         """The assignment may have changed; this member hears of it a little later."""
         delay = self._broker.delay_s()
-        if delay and not self._group.dropped:
+        if delay and not self.group.dropped:
             asyncio.get_running_loop().call_later(delay, self._look)
         else:
             self._look()
@@ -259,8 +260,8 @@ class Member:
         if self.process.paused:
             asyncio.get_running_loop().call_later(0.1, self._look)
             return
-        live = sorted(self._group.members)
-        if self._group.dropped or self._worker not in live:
+        live = sorted(self.group.members)
+        if self.group.dropped or self._worker not in live:
             held: frozenset[int] = frozenset()
         else:
             count = len(self._topic.partitions)
@@ -282,21 +283,21 @@ class Member:
         """It beats again."""
         if (
             not self._closed
-            and not self._group.dropped
+            and not self.group.dropped
             and self.process.alive
-            and self._worker not in self._group.members
+            and self._worker not in self.group.members
         ):
-            self._group.members[self._worker] = self
+            self.group.members[self._worker] = self
             self._rebalance()
 
     def _leave(self) -> None:
-        if self._group.members.get(self._worker) is self:
-            del self._group.members[self._worker]
+        if self.group.members.get(self._worker) is self:
+            del self.group.members[self._worker]
             self._rebalance()
 
     def _check(self) -> None:
         self._broker.answer()
-        if self._group.dropped:
+        if self.group.dropped:
             raise NotFound(f"the group {self._name} was dropped")
 
     async def read(self, partition: int, max_bytes: int) -> Sequence[Message]:
@@ -304,7 +305,7 @@ class Member:
             self._check()
             after = self._cursors.get(partition)
             if after is None:
-                after = self._group.committed.get(partition, BEGINNING)
+                after = self.group.committed.get(partition, BEGINNING)
             found = self._broker.read(self._topic_name, partition, after, max_bytes)
             if found:
                 self._cursors[partition] = found[-1].position
@@ -315,24 +316,24 @@ class Member:
     async def restart(self, partition: int) -> None:
         def restart() -> None:
             self._broker.answer()
-            if not self._group.dropped:
-                self._broker.forget_commits(self._group, partition)
-            self._cursors[partition] = self._group.committed.get(partition, BEGINNING)
+            if not self.group.dropped:
+                self._broker.forget_commits(self.group, partition)
+            self._cursors[partition] = self.group.committed.get(partition, BEGINNING)
 
         await self.process.call(restart)
 
     async def commit(self, partition: int, position: Position) -> None:
         def commit() -> None:
             self._check()
-            self._broker.commit(self._group, partition, position)
+            self._broker.commit(self.group, partition, position)
 
         await self.process.call(commit)
 
     async def wait(self, timeout_s: float) -> None:
-        if self._seen == self._topic.version and self._held_seen == self.held and not self._group.dropped:
+        if self._seen == self._topic.version and self._held_seen == self.held and not self.group.dropped:
             await self._topic.wait(timeout_s)
         await self.process.gate()
-        if self._group.dropped:
+        if self.group.dropped:
             raise NotFound(f"the group {self._name} was dropped")
         self._seen, self._held_seen = self._topic.version, self.held
 

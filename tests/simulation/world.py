@@ -179,6 +179,10 @@ class World:
         faults.cancel()
         await asyncio.gather(faults, return_exceptions=True)
         self._calm()
+        _, late = await asyncio.wait(busy, timeout=_QUIET_S)
+        if late:
+            self.wrong.append("those who ask for something have no answer")
+            return
         await asyncio.gather(*busy)
         account = await self._quiet()
         if self.shards.kinds["dead"]:
