@@ -21,12 +21,14 @@ class Rows:
         self.history: list[Definition] = []  #: every change, by revision: for the judge
         self.rows: dict[tuple[str, str], Definition] = {}
         self.heartbeats: dict[str, Heartbeat] = {}
+        self.on_write: Callable[[Definition], None] = lambda row: None
 
     def write(self, kind: str, id: str, body: bytes, deleted: bool, group: str | None = None) -> int:
         self.revision += 1
         row = Definition(kind, id, self.revision, deleted, body, group)
         self.rows[kind, id] = row
         self.history.append(row)
+        self.on_write(row)
         return self.revision
 
     def check(self, kind: str, id: str, expected: int | None) -> None:
@@ -45,6 +47,10 @@ class SimulatedDefinitions:
         self._rows = rows
         self._process = process
 
+    async def _step(self, effect: Callable[[], T]) -> T:
+        self._process.step()
+        return await self._ask(effect)
+
     async def _ask(self, effect: Callable[[], T]) -> T:
         def asked() -> T:
             if self._rows.away:
@@ -60,7 +66,7 @@ class SimulatedDefinitions:
             self._rows.check(kind, id, expected)
             return self._rows.write(kind, id, body, False, group)
 
-        return await self._ask(put)
+        return await self._step(put)
 
     async def delete(self, kind: str, id: str, *, expected: int | None = None) -> int:
         def delete() -> int:
@@ -70,7 +76,7 @@ class SimulatedDefinitions:
             self._rows.check(kind, id, expected)
             return self._rows.write(kind, id, b"{}", True)
 
-        return await self._ask(delete)
+        return await self._step(delete)
 
     async def renew(self, kind: str, id: str, group: str) -> bool:
         def renew() -> bool:
@@ -80,10 +86,10 @@ class SimulatedDefinitions:
             self._rows.write(kind, id, row.body, row.deleted, row.group)
             return True
 
-        return await self._ask(renew)
+        return await self._step(renew)
 
     async def get(self, kind: str, id: str) -> Definition | None:
-        return await self._ask(lambda: self._rows.rows.get((kind, id)))
+        return await self._step(lambda: self._rows.rows.get((kind, id)))
 
     async def list(self, kind: str, *, after: str = "", limit: int = 1000) -> Sequence[Definition]:
         return await self._ask(lambda: [row for row in self._rows.live(kind) if row.id > after][:limit])

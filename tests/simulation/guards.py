@@ -403,19 +403,19 @@ GUARDS: Sequence[Guard] = (
     Guard("group before the answer", ("not delivered",), [(Changes, "_new_group", _group_later)], only=("changes",)),
     Guard(
         "a group's name is used once",
-        ("not delivered", "no quiet", "due counted"),
+        ("not delivered", "a group was dropped that its destination names"),
         [(changes, "destination_group", lambda id, life: destination_reader(id))],
         only=("changes", "sleeper"),
     ),
     Guard(
         "compare-and-set",
-        ("not delivered", "no quiet", "due counted"),
+        ("not delivered", "a destination names a group that is gone"),
         [(SimulatedDefinitions, "put", _put_anyway), (SimulatedDefinitions, "delete", _delete_anyway)],
         only=("changes", "sleeper"),
     ),
     Guard(
         "renewed before its group is dropped",
-        ("not delivered", "no quiet", "due counted"),
+        ("not delivered", "a destination names a group that is gone"),
         [(SimulatedDefinitions, "renew", _named_only)],
         only=("changes", "sleeper"),
     ),

@@ -90,6 +90,7 @@ class Broker:
         self.now_ms = now_ms
         self.random = random
         self.delay_s = delay_s
+        self.on_drop: Callable[[str], None] = lambda group: None
 
     def count(self, what: str) -> None:
         self.seen[what] = self.seen.get(what, 0) + 1
@@ -182,6 +183,7 @@ class Broker:
         group = self.topics[topic].groups.pop(name, None)
         if group is not None:
             group.dropped = True
+            self.on_drop(name)
             for member in list(group.members.values()):
                 member.tell()
             self.topics[topic].changed()
@@ -388,6 +390,10 @@ class SimulatedLog:
 
         return await self.process.call(asked)
 
+    async def _step(self, effect: Callable[[], T]) -> T:
+        self.process.step()
+        return await self._ask(effect)
+
     async def append(self, topic: str, partition: int, data: bytes, records: int) -> Position:
         return await self._ask(lambda: self.broker.append(topic, partition, data, records, shared=True))
 
@@ -422,13 +428,13 @@ class SimulatedLog:
                     }
                     made.persisted = dict(made.committed)
 
-        await self._ask(create)
+        await self._step(create)
 
     async def drop_group(self, topic: str, group: str) -> None:
-        await self._ask(lambda: self.broker.drop(topic, group))
+        await self._step(lambda: self.broker.drop(topic, group))
 
     async def groups(self, topic: str) -> Sequence[str]:
-        return await self._ask(lambda: sorted(self.broker.topics[topic].groups))
+        return await self._step(lambda: sorted(self.broker.topics[topic].groups))
 
     async def read(
         self, topic: str, partition: int, after: Position, max_bytes: int, *, inclusive: bool = False

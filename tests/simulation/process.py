@@ -66,9 +66,17 @@ class Process:
         """Die at the boundary of a call, that many boundaries from now."""
         self._fuse = calls
 
-    def stop_after(self, calls: int, stop: Callable[[], None]) -> None:
-        """`stop` it at the boundary of a call, that many boundaries from now."""
-        self._stall = calls, stop
+    def stop_after(self, steps: int, stop: Callable[[], None]) -> None:
+        """`stop` it before it takes a step in a change of a definition or group, that many steps from now."""
+        self._stall = steps, stop
+
+    def step(self) -> None:
+        """It is about to take one."""
+        if self._stall is not None:
+            left, stop = self._stall
+            self._stall = (left - 1, stop) if left > 1 else None
+            if self._stall is None:
+                stop()
 
     def pause(self) -> None:
         """As by SIGSTOP."""
@@ -98,7 +106,6 @@ class Process:
         """Ask another machine for an effect: it takes time to get there and back, and the caller may die meanwhile."""
         await self.gate()
         self._burn()
-        await self.gate()
         delay = self._delay_s()
         if delay:
             try:
@@ -118,11 +125,6 @@ class Process:
         return result
 
     def _burn(self) -> None:
-        if self._stall is not None:
-            left, stop = self._stall
-            self._stall = (left - 1, stop) if left > 1 else None
-            if self._stall is None:
-                stop()
         if self._fuse is None:
             return
         self._fuse -= 1
