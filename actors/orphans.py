@@ -8,7 +8,7 @@ from pipeline.errors import DefinitionsUnavailable
 from pipeline.log.port import Log
 from pipeline.release import release
 from pipeline.stores.definitions import Definitions
-from pipeline.topics import DESTINATION_GROUPS, PROCESSED, REPLAY_GROUPS
+from pipeline.topics import DESTINATION_GROUPS, PROCESSED, REPLAY_GROUPS, RUNS
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Orphans:
         if now - self._looked < _LOOK_S:
             return
         self._looked = now
-        groups = await self._log.groups(PROCESSED)
+        groups = {*await self._log.groups(PROCESSED), *await self._log.groups(RUNS)}
         found = {group for group in groups if group.startswith((DESTINATION_GROUPS, REPLAY_GROUPS))}
         orphans = found - self._wanted()
         self._since = {group: self._since.get(group, now) for group in orphans}

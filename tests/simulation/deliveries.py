@@ -67,9 +67,7 @@ class Deliveries:
                     self._check("not delivered:", place is not None, f"{asked.id} {id} {one.revision}")
                     chains[asked.id, one.entry.profile or id].append(-1 if place is None else place)
                 wanted = 1 + sum(
-                    one.position <= each.ends[PROCESSED][one.partition]
-                    for each in replays
-                    if each.group == asked.group
+                    one.position <= each.ends[PROCESSED][one.partition] for each in replays if each.group == asked.group
                 )
                 self._check("not delivered often enough:", often[asked.id, id] >= wanted, f"{asked.id} {id}")
         for host, received in self._world.receivers.received.items():

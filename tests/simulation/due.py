@@ -58,7 +58,12 @@ class History:
         for of, id in self._rows:
             if of == kind:
                 one = self._at(kind, id, revision)
-                if one is not None and one.body is not None and one.enabled and one.body.get("event_type") in (None, type):
+                if (
+                    one is not None
+                    and one.body is not None
+                    and one.enabled
+                    and one.body.get("event_type") in (None, type)
+                ):
                     yield Asked(id, one.body, one.group, self.lasting(kind, id, revision))
 
 

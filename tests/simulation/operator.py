@@ -82,9 +82,7 @@ class Operator:
             await asyncio.sleep(self._random.choice((0.1, 1.0, 3.0)))
             await self._set(kind, id, event_type, self._random.random() < 0.6, within_s=1.0)
 
-    async def _set(
-        self, kind: str, id: str, event_type: str | None, enabled: bool, within_s: float = ANSWER_S
-    ) -> None:
+    async def _set(self, kind: str, id: str, event_type: str | None, enabled: bool, within_s: float = ANSWER_S) -> None:
         body = _workflow(id) | {"enabled": enabled}
         if kind == "destinations":
             body = _destination(id, event_type, enabled, self._random.choice((5, 6)))
