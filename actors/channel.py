@@ -1,4 +1,4 @@
-"""One life of a destination, or a replay of one: reads `processed` in a group of its own, delivers, saves the resume point, commits."""
+"""A life of a destination, or a replay: reads `processed` in a group of its own, delivers, saves the resume point, commits."""
 
 from collections.abc import Callable, Sequence
 from functools import partial

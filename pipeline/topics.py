@@ -23,7 +23,7 @@ def destination_reader(destination: str) -> str:
 
 
 def destination_group(destination: str, life: str) -> str:
-    """The group that reads for one life of this destination, from when it is enabled until it is not. `life` is never used again."""
+    """The group of one life of this destination, from when it is enabled until it is not. `life` is never used again."""
     return f"{destination_reader(destination)}{_LIFE}{life}"
 
 

@@ -73,7 +73,7 @@ class Replays:
 
         A crash in between leaves a group that nobody reads for; it is dropped a minute later. Raises `Conflict` while another
         replay of the group is under way: the two would overtake each other. Those that have ended are forgotten, also of
-        earlier lives of the destination. Raises `Overtaken` when this process stood still for so long that its groups were dropped.
+        earlier lives of the destination. Raises `Overtaken` when this process stood still until its groups were dropped.
         """
         async with self._one_at_a_time:
             one, _ = await self._made(asked)
