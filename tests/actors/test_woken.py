@@ -189,3 +189,57 @@ async def test_a_deliverer_of_an_earlier_life_delivers_nothing_once_the_later_on
         await _gets(system, crm, "new")
         account = await system.account()
         assert account["destinations"]["crm"] == {"due": 1, "delivered": 1, "dead": 0, "in_flight": 0}
+
+
+async def test_a_channel_of_an_earlier_life_passes_everything_by_though_nobody_has_ended_it_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path) as system, target() as crm:
+        await system.put("sources", "shop", {"static_profile_id": True})
+        await system.put("destinations", "crm", _body(crm))
+        old, log = await system.group("crm"), system.ports.log
+        crm.status = 503
+        await _send(system, "old")
+        async with asyncio.timeout(10):
+            while not crm.refused:
+                await asyncio.sleep(0.02)
+        monkeypatch.setattr("actors.dispatcher._LOOK_S", 8.0)
+        await asyncio.sleep(0.6)  # it has looked for the last time
+        async with _sleeper(system.ports, "log", "drop_group") as (ports, asleep):
+            off = b'{"id":"crm","enabled":false,"settings":{"url":"http://x"}}'
+            disabling = asyncio.create_task(Changes(ports).put("destinations", "crm", off))
+            await asleep.sleeps.wait()  # so the old group stands
+            ports_of_another = system.ports._replace(log=Undropping(log))
+            body = (await system.private.get("/destinations/crm")).content.replace(
+                b'"enabled":false', b'"enabled":true'
+            )
+            await Changes(ports_of_another).put("destinations", "crm", body.replace(b"http://x", crm.url.encode()))
+            await system.put("sources", "other", {})  # all is known when that is answered
+            crm.status = 200
+            while not await _is_through(system, old):
+                await asyncio.sleep(0.02)
+            assert crm.got == []
+            asleep.wake()
+            await disabling
+
+
+class Undropping:
+    """A log whose groups stay."""
+
+    def __init__(self, behind: Any) -> None:
+        self._behind = behind
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._behind, name)
+
+    async def drop_group(self, topic: str, group: str) -> None:
+        """They go later."""
+
+
+async def _is_through(system: System, group: str) -> bool:
+    log = system.ports.log
+    for partition in range(log.partitions):
+        last = await log.last(PROCESSED, partition)
+        if last is not None and await log.committed(PROCESSED, partition, group) < last.position:
+            return False
+    return True
