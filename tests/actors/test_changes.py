@@ -283,6 +283,33 @@ async def test_a_start_mends_groups_that_changes_left_behind(tmp_path: Path) -> 
         assert [await _has_group(system, id) for id in ("on", "off", "gone")] == [True, False, False]
 
 
+@pytest.mark.parametrize("by", ["start", "put"])
+async def test_a_destination_whose_group_is_lost_is_named_and_mended(tmp_path: Path, by: str) -> None:
+    async with target() as crm:
+        async with running(tmp_path) as system:
+            await system.put("sources", "shop", {"static_profile_id": True})
+            body = {"mapping": {"number": "event@properties.number"}, "settings": {"url": crm.url}}
+            await system.put("destinations", "crm", body)
+            await system.put("destinations", "off", {**body, "enabled": False})
+            lost = await system.group("crm")
+            assert ((await system.account())["without_group"], (await system.status())["without_group"]) == ([], [])
+            await system.ports.log.drop_group(PROCESSED, lost)
+            for found in (await system.account(), await system.status()):
+                assert found["without_group"] == ["crm"]
+            if by == "put":
+                await system.put("destinations", "crm", body)
+                assert await system.group("crm") != lost  # its name is not used again
+                await _send(system, "new")
+                await system.quiet()
+        if by == "start":
+            async with running(tmp_path) as system:
+                assert await system.group("crm") == lost
+                await _send(system, "new")
+                await system.quiet()
+                assert (await system.account())["without_group"] == []
+        assert [one["number"] for one in crm.got] == ["new"]
+
+
 async def test_a_group_without_a_destination_is_dropped_while_everything_runs(tmp_path: Path) -> None:
     class Hours(SystemClock):
         ahead_s = 0.0
