@@ -98,6 +98,15 @@ async def arrange(settings: Settings, *, alone: bool) -> None:
             await log.drop_group(topics.PROCESSED, topics.WORKFLOW_GROUP)
         watch = DefinitionsWatch(definitions, SystemClock())
         await watch.refresh()
+        for id in [
+            id for id, one in watch.catalog.destinations.items() if one.enabled and id not in watch.catalog.lives
+        ]:
+            # enabled by an older Rayfold that was still running when the tables were upgraded: its group is named so
+            row = await definitions.get("destinations", id)
+            if row is not None and not row.deleted:
+                group = topics.destination_reader(id)
+                await definitions.put("destinations", id, row.body, group=group, expected=row.revision)
+        await watch.refresh()
         wanted = set(watch.catalog.lives.values())
         for group in await log.groups(topics.PROCESSED) if alone else ():
             if group.startswith(topics.DESTINATION_GROUPS) and group not in wanted:

@@ -65,8 +65,6 @@ def applied(catalog: Catalog, revision: int, changes: Sequence[Definition]) -> C
             continue
         if row.kind == "destinations":
             lives.pop(row.id, None)
-            if row.group is not None:
-                lives[row.id] = row.group
         if row.deleted:
             kept.pop(row.id, None)
         elif row.kind == "secrets":
@@ -74,7 +72,9 @@ def applied(catalog: Catalog, revision: int, changes: Sequence[Definition]) -> C
         elif row.kind == replay.KIND:
             kept[row.id] = replay.decode(row.body)
         else:
-            kept[row.id] = definition.parse(row.kind, row.body)
+            kept[row.id] = parsed = definition.parse(row.kind, row.body)
+            if row.kind == "destinations" and parsed.enabled and row.group is not None:
+                lives[row.id] = row.group
     new = Catalog(revision=revision, lives=lives, **parts)  # type: ignore[arg-type]
     return new._replace(asking=_asking(new))
 

@@ -310,6 +310,21 @@ async def test_a_destination_whose_group_is_lost_is_named_and_mended(tmp_path: P
         assert [one["number"] for one in crm.got] == ["new"]
 
 
+async def test_what_an_older_rayfold_changed_after_the_tables_were_upgraded_is_taken_over(tmp_path: Path) -> None:
+    async with running(tmp_path, ()) as system:
+        on, off = (
+            b'{"id":"on","settings":{"url":"http://x"}}',
+            b'{"id":"off","enabled":false,"settings":{"url":"http://x"}}',
+        )
+        await system.ports.definitions.put("destinations", "on", on)  # it knows nothing of the column
+        await system.ports.definitions.put("destinations", "off", off, group="dest.off")
+        await system.ports.log.create_group(PROCESSED, "dest.on", "end")
+    await wiring.arrange(Settings(data=tmp_path), alone=True)
+    async with running(tmp_path, ()) as system:
+        assert await system.groups("dest.") == ["dest.on"] == [await system.group("on")]
+        assert (await system.account())["without_group"] == []
+
+
 async def test_a_group_without_a_destination_is_dropped_while_everything_runs(tmp_path: Path) -> None:
     class Hours(SystemClock):
         ahead_s = 0.0
