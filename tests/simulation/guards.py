@@ -414,7 +414,7 @@ GUARDS: Sequence[Guard] = (
         only=("changes", "sleeper"),
     ),
     Guard(
-        "renewed before its group is dropped",
+        "renewal before a group is dropped",
         ("not delivered", "a destination names a group that is gone"),
         [(SimulatedDefinitions, "renew", _named_only)],
         only=("changes", "sleeper"),
