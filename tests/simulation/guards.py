@@ -223,6 +223,10 @@ async def _no_checkpoint(self: Any, *given: Any) -> None:
     return
 
 
+def _progress(**other: Any) -> SimpleNamespace:
+    return SimpleNamespace(**{**vars(progress), **other})
+
+
 def _no_fences(world: World) -> None:
     world.broker.faults.fences = False
 
@@ -372,7 +376,7 @@ GUARDS: Sequence[Guard] = (
     Guard(
         "one progress after the other",
         ("dead letters counted", "due counted", "the account does not agree"),
-        [(channel, "progress", SimpleNamespace(load=progress.load, document=_numbered_by_envelope))],
+        [(channel, "progress", _progress(document=_numbered_by_envelope))],
         only=("pause", "receivers", "scale"),
     ),
     Guard(
@@ -390,7 +394,7 @@ GUARDS: Sequence[Guard] = (
     Guard(
         "letters written by a new owner",
         ("the account does not agree", "not delivered", "letters not written"),
-        [(channel, "progress", SimpleNamespace(load=_without_letters, document=progress.document))],
+        [(channel, "progress", _progress(load=_without_letters))],
         only=("receivers", "fuse", "crash"),
     ),
     Guard(
