@@ -377,7 +377,7 @@ GUARDS: Sequence[Guard] = (
         "one progress after the other",
         ("dead letters counted", "due counted", "the account does not agree"),
         [(channel, "progress", _progress(document=_numbered_by_envelope))],
-        only=("pause", "receivers", "scale"),
+        only=("pause", "receivers"),
     ),
     Guard(
         "who has not counted begins anew",
