@@ -23,7 +23,8 @@ def _batcher(ports: Ports, watch: DefinitionsWatch, worker: str, retention_ms: i
 
 
 def _dispatcher(ports: Ports, watch: DefinitionsWatch, worker: str, retention_ms: int) -> Stage:
-    return Dispatcher(ports.log, ports.documents, watch, ports.http, ports.clock, worker, ports.random, ports.secrets)
+    log, documents, definitions, http, clock, random, _, secrets = ports
+    return Dispatcher(log, documents, definitions, watch, http, clock, worker, random, secrets)
 
 
 def _executor(ports: Ports, watch: DefinitionsWatch, worker: str, retention_ms: int) -> Stage:

@@ -1,4 +1,4 @@
-"""One destination, or a replay of one: reads `processed` in a group of its own, delivers, saves the resume point, commits."""
+"""A life of a destination, or a replay: reads `processed` in a group of its own, delivers, saves the resume point, commits."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -14,7 +14,7 @@ from pipeline import envelope, instant, progress, topics
 from pipeline.clock import Clock
 from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.delivery import Outlet
-from pipeline.errors import Reject, Retry, Stop
+from pipeline.errors import Malformed, NotFound, Reject, Retry, Stop
 from pipeline.http.port import Http
 from pipeline.log.port import Log, Message
 from pipeline.progress import Progress
@@ -31,6 +31,7 @@ _REVISION_WAIT_S = 5.0
 class Channel:
     """`partitions.run()` delivers until `partitions.stop`; raises `NotFound` when the group is gone.
 
+    `life` is the group of the destination's life: once its definition names another one, or none, nothing more is delivered.
     A replay's channel ends where the replay does: whoever sees it there drops the group. Dead letters are written after the
     progress that counts them (`pipeline/progress.py`).
     """
@@ -38,6 +39,7 @@ class Channel:
     def __init__(
         self,
         id: str,
+        life: str,
         log: Log,
         documents: Documents,
         watch: DefinitionsWatch,
@@ -50,8 +52,9 @@ class Channel:
         replay: Replay | None = None,
     ) -> None:
         self._id = id
+        self._life = life
         self._replay = replay
-        self._group = topics.destination_group(id) if replay is None else replay.reader
+        self._group = life if replay is None else replay.reader
         self._log = log
         self._documents = documents
         self._watch = watch
@@ -65,19 +68,18 @@ class Channel:
         self.partitions = Partitions(log, topics.PROCESSED, self._group, worker, self._own, clock, counters)
 
     def _current(self) -> Outlet | None:
-        """The destination as of the newest revision; None when it is disabled or gone.
+        """The destination as of the newest revision; None when this life of it is over.
 
         Raises `Retry` while it cannot be made ready: it holds up its own cursor until somebody mends it.
         """
         catalog = self._watch.catalog
         if catalog.revision == self._revision:
             return self._outlet
-        destination = catalog.destinations.get(self._id)
         outlet = None
-        if destination is not None and destination.enabled:
+        if catalog.lives.get(self._id) == self._life:
             try:
                 outlet = Outlet(
-                    destination,
+                    catalog.destinations[self._id],
                     lambda: instant.to_datetime(self._clock.now_ms()),
                     self._secrets.lookup(catalog.secrets),
                 )
@@ -89,8 +91,11 @@ class Channel:
     async def _own(self, partition: int) -> None:
         partitions = self.partitions
         alive = partial(partitions.alive, partition)
-        done = await progress.load(self._documents, self._group, partition)
-        await self._save(done.dead_letters(), alive)  # who counted them may have come no further
+        found = await progress.load(self._documents, self._group, partition)
+        await self._save(found.dead_letters(), alive)  # who counted them may have come no further
+        if found.group != self._group:
+            await self._check_life()
+        done = progress.of_life(found, self._group)
         committed = await self._log.committed(topics.PROCESSED, partition, self._group)
         at = max(done.position, committed)
         if done.position > committed:  # its commit was lost
@@ -115,6 +120,18 @@ class Channel:
                 return
             done, at = settled, messages[-1].position
             await partitions.membership.commit(partition, at)
+
+    async def _check_life(self) -> None:
+        """Raises `NotFound` when the life is over, `Retry` when that cannot be known now.
+
+        Asked after another life's progress was read: so that one is over, and this one does not take the place of its successor.
+        """
+        try:
+            await self._watch.refresh()
+        except Malformed as error:
+            raise Retry(f"whether group {self._group} is still wanted is not known: {error}") from error
+        if self._watch.catalog.lives.get(self._id) != self._life:
+            raise NotFound(f"group {self._group} is of a life of destination {self._id} that is over")
 
     async def _handle(
         self, partition: int, messages: Sequence[Message], heed: Heed, done: Progress, alive: Callable[[], None]

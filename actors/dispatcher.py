@@ -1,4 +1,4 @@
-"""The dispatcher: one channel per enabled destination, so that a dead one holds up only its own cursor."""
+"""The dispatcher: one channel per life of a destination, so that a dead one holds up only its own cursor."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,6 +15,7 @@ from pipeline.http.port import Http
 from pipeline.log.port import Log
 from pipeline.replay import Replay
 from pipeline.secrets import SecretBox
+from pipeline.stores.definitions import Definitions
 from pipeline.stores.documents import Documents
 from pipeline.topics import destination_of
 from pipeline.underway import Underway
@@ -32,6 +33,7 @@ class Dispatcher:
         self,
         log: Log,
         documents: Documents,
+        definitions: Definitions,
         watch: DefinitionsWatch,
         http: Http,
         clock: Clock,
@@ -43,15 +45,15 @@ class Dispatcher:
         self._watch = watch
         self._clock = clock
         self._underway = Underway(log, watch)
-        self._orphans = Orphans(log, watch, clock)
+        self._orphans = Orphans(log, definitions, watch, clock)
         self._stopping = False
         self._within_s = 0.0
         self.counters = Counters(clock)
         self._readers = Readers(self.counters)
 
-        def open(id: str, replay: Replay | None) -> Partitions:
-            counters = self.counters
-            channel = Channel(id, log, documents, watch, http, clock, worker, random, secrets, counters, replay)
+        def open(life: str, replay: Replay | None) -> Partitions:
+            id, counters = destination_of(life), self.counters
+            channel = Channel(id, life, log, documents, watch, http, clock, worker, random, secrets, counters, replay)
             return channel.partitions
 
         self._open = open
@@ -76,18 +78,18 @@ class Dispatcher:
     async def _look(self) -> None:
         if self._readers.any_ended:
             await self._watch.current(_ASK_S)  # its destination may be gone, and this worker not know it yet
-        live = self._watch.catalog.live_destinations()
-        for id in self.counters.paused.keys() - live:
-            del self.counters.paused[id]
-        wanted = {f"destination {id}": partial(self._open, id, None) for id in live}
         replays = [one for one in await self._underway.replays() if not one.is_of_store]
+        lives = self._watch.catalog.lives  # no older than the replays: a life that is not among them is over
+        for id in self.counters.paused.keys() - lives.keys():
+            del self.counters.paused[id]
+        live = set(lives.values())
+        wanted = {f"group {life}": partial(self._open, life, None) for life in live}
         for one in replays:
-            id = destination_of(one.group)
-            if id in live:
-                wanted[f"replay {one.id} of {id}"] = partial(self._open, id, one)
+            if one.group in live:
+                wanted[f"replay {one.id} of {one.group}"] = partial(self._open, one.group, one)
         await self._readers.keep(wanted)
         for one in replays:
-            if destination_of(one.group) not in live or await replay.is_through(self._log, one):
+            if one.group not in live or await replay.is_through(self._log, one):
                 await replay.end(self._log, one.id)
 
     async def stop(self, within_s: float) -> None:

@@ -1,12 +1,14 @@
-"""Groups without their destination or replay: a change that was cut off half-way leaves one, and nobody reads for it."""
+"""Groups that no definition names: a change that was cut off half-way leaves one, and nobody reads for it."""
 
 import logging
 
 from pipeline.clock import Clock
 from pipeline.definitions_watch import DefinitionsWatch
-from pipeline.errors import DefinitionsUnavailable, Malformed
+from pipeline.errors import DefinitionsUnavailable
 from pipeline.log.port import Log
-from pipeline.topics import DESTINATION_GROUPS, PROCESSED, REPLAY_GROUPS, RUNS, destination_group
+from pipeline.release import release
+from pipeline.stores.definitions import Definitions
+from pipeline.topics import DESTINATION_GROUPS, PROCESSED, REPLAY_GROUPS, RUNS
 
 _log = logging.getLogger(__name__)
 
@@ -18,8 +20,9 @@ _LEAVE_S = 60.0
 class Orphans:
     """`look` whenever there is time; it would hold the log back for ever otherwise."""
 
-    def __init__(self, log: Log, watch: DefinitionsWatch, clock: Clock) -> None:
+    def __init__(self, log: Log, definitions: Definitions, watch: DefinitionsWatch, clock: Clock) -> None:
         self._log = log
+        self._definitions = definitions
         self._watch = watch
         self._clock = clock
         self._looked = clock.monotonic()
@@ -31,23 +34,17 @@ class Orphans:
         if now - self._looked < _LOOK_S:
             return
         self._looked = now
-        groups = await self._log.groups(PROCESSED)
+        groups = {*await self._log.groups(PROCESSED), *await self._log.groups(RUNS)}
         found = {group for group in groups if group.startswith((DESTINATION_GROUPS, REPLAY_GROUPS))}
         orphans = found - self._wanted()
         self._since = {group: self._since.get(group, now) for group in orphans}
-        old = {group for group, since in self._since.items() if now - since >= _LEAVE_S}
-        if not old:
-            return
-        try:
-            await self._watch.refresh()
-        except (DefinitionsUnavailable, Malformed):
-            return  # what is wanted now is not known
-        for group in old - self._wanted():
-            _log.warning("group %s is dropped: there is no such enabled destination or replay", group)
-            for topic in (RUNS, PROCESSED):
-                await self._log.drop_group(topic, group)
+        for group in [group for group, since in self._since.items() if now - since >= _LEAVE_S]:
+            try:
+                if await release(self._log, self._definitions, group):
+                    _log.warning("group %s is dropped: no enabled destination and no replay names it", group)
+            except DefinitionsUnavailable:
+                return  # who names it is not known
 
     def _wanted(self) -> set[str]:
         catalog = self._watch.catalog
-        destinations = {destination_group(id) for id in catalog.live_destinations()}
-        return destinations | {replay.reader for replay in catalog.replays.values()}
+        return {*catalog.lives.values(), *(replay.reader for replay in catalog.replays.values())}

@@ -63,7 +63,7 @@ class Readers:
             if tasks and within_s:
                 await asyncio.wait(tasks, timeout=within_s)
         finally:
+            self._running.clear()  # first: whoever is cancelled here must not find them when it begins again
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            self._running.clear()

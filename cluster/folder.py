@@ -15,7 +15,7 @@ from cluster.settings import Settings
 from pipeline.errors import Misconfigured, NotFound
 
 #: Of everything in the folder together: it is raised with any format in it, so that an older Rayfold refuses the whole.
-FORMAT = 2
+FORMAT = 3
 
 _PRIVATE = 0o700
 

@@ -13,6 +13,7 @@ from pipeline.http.aiohttp import AiohttpClient
 from pipeline.log.port import Log
 from pipeline.log.sqlite import SqliteLog
 from pipeline.ports import Ports
+from pipeline.release import release
 from pipeline.secrets import SecretBox
 from pipeline.stores.sqlalchemy import SqlDefinitions
 from pipeline.stores.sqlite import SqliteDocuments
@@ -97,10 +98,19 @@ async def arrange(settings: Settings, *, alone: bool) -> None:
             await log.drop_group(topics.PROCESSED, topics.WORKFLOW_GROUP)
         watch = DefinitionsWatch(definitions, SystemClock())
         await watch.refresh()
-        wanted = {topics.destination_group(id) for id in watch.catalog.live_destinations()}
+        for id in [
+            id for id, one in watch.catalog.destinations.items() if one.enabled and id not in watch.catalog.lives
+        ]:
+            # enabled by an older Rayfold that was still running when the tables were upgraded: its group is named so
+            row = await definitions.get("destinations", id)
+            if row is not None and not row.deleted:
+                group = topics.destination_reader(id)
+                await definitions.put("destinations", id, row.body, group=group, expected=row.revision)
+        await watch.refresh()
+        wanted = set(watch.catalog.lives.values())
         for group in await log.groups(topics.PROCESSED) if alone else ():
             if group.startswith(topics.DESTINATION_GROUPS) and group not in wanted:
-                await log.drop_group(topics.PROCESSED, group)  # of a change that was cut off half-way
+                await release(log, definitions, group)  # of a change that was cut off half-way
         replays = {one.reader for one in watch.catalog.replays.values()}
         for topic in topics.TOPICS if alone else ():
             for group in await log.groups(topic):

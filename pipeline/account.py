@@ -15,6 +15,7 @@ from pipeline.envelope import CollectedHeader, Heard, Outgoing, Processed, Runs,
 from pipeline.letter import State
 from pipeline.log.port import BEGINNING, Log, Message, Position
 from pipeline.progress import load as load_progress
+from pipeline.progress import of_life
 from pipeline.replay import Replay
 from pipeline.senders import hear, is_copy
 from pipeline.stores.documents import Documents, Query
@@ -25,8 +26,8 @@ from pipeline.topics import (
     STORE_GROUP,
     WORKFLOW_GROUP,
     collector_outbox,
-    destination_group,
     destination_of,
+    destination_reader,
     executor_outbox,
 )
 from pipeline.workflow_plan import Plan
@@ -42,6 +43,7 @@ class Askers(NamedTuple):
 
     destinations: Mapping[str, Selection]
     plan: Plan
+    lives: Mapping[str, str] = {}  #: destination → its group
     replays: Mapping[str, Replay] = {}
 
 
@@ -89,7 +91,7 @@ async def take(log: Log, documents: Documents, askers: Askers, *, verify: bool =
         if one.processed is not None:
             ways.sent(collector_outbox(partition), one.sequence, one.processed.out)
     await _workflows(log, askers.plan, newest, ways, account)
-    letters = await _destinations(log, documents, askers.destinations, newest, account)
+    letters = await _destinations(log, documents, askers, newest, account)
     await _replays(log, documents, askers, account)
     account.forwards_in_flight, account.commands_in_flight = ways.events, ways.commands
     account.in_flight += ways.events
@@ -197,18 +199,17 @@ async def _collected(log: Log, partition: int, newest: _Newest, ways: _Ways, acc
 
 
 async def _destinations(
-    log: Log, documents: Documents, selections: Mapping[str, Selection], newest: list[_Newest], account: Account
+    log: Log, documents: Documents, askers: Askers, newest: list[_Newest], account: Account
 ) -> Mapping[str, int]:
     """Returns how many dead letters of each are surely written."""
     letters = {}
     groups = await log.groups(PROCESSED)
-    for id, selection in selections.items():
-        group = destination_group(id)
-        is_live = selection.destination.enabled and group in groups
-        ends = [one.position if is_live else BEGINNING for one in newest]
+    for id, selection in askers.destinations.items():
+        group = askers.lives.get(id)
+        ends = [one.position if group in groups else BEGINNING for one in newest]
         # asked before the totals are read: what is sent is counted, so those hold all of these
         sent = await documents.count("dead", Query({"destination": id, "state": State.SENT}))
-        reader, unwritten = await _reader(log, documents, group, selection, ends)
+        reader, unwritten = await _reader(log, documents, group or destination_reader(id), selection, ends)
         letters[id] = reader.dead - unwritten
         reader.dead -= sent
         reader.delivered += sent
@@ -233,7 +234,7 @@ async def _reader(
     """What a group has counted, and what lies from there to the end of each partition; how many letters it has to write."""
     reader, unwritten = Reader(), 0
     for partition, end in enumerate(ends):
-        progress = await load_progress(documents, group, partition)
+        progress = of_life(await load_progress(documents, group, partition), group)
         reader.due += progress.due
         reader.delivered += progress.delivered
         reader.dead += progress.dead

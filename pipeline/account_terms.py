@@ -40,6 +40,7 @@ class Account(msgspec.Struct, kw_only=True):
     commands_in_flight: int = 0  #: effects and aliases on their way to their partition
     unsaved_envelopes: int = 0  #: of `processed`, not yet in the document store
     destinations: dict[str, Reader] = {}
+    without_group: list[str] = []  #: enabled destinations that nobody reads for: what comes is not delivered to them
     replays: dict[str, Reader] = {}  #: of destinations, by the replay's id
     replays_underway: int = 0  #: of the store too: while there is one, documents may be missing
     workflows: Executed = msgspec.field(default_factory=Executed)

@@ -22,6 +22,7 @@ class Catalog(NamedTuple):
     rules: Mapping[str, Rule] = {}
     secrets: Mapping[str, bytes] = {}  #: bodies as stored, still encrypted
     replays: Mapping[str, Replay] = {}  #: those that have ended too
+    lives: Mapping[str, str] = {}  #: destination → group of its present life; only those that are enabled have one
     asking: Mapping[Pair, tuple[str, ...]] = {}  #: who asks for what
 
     def askers(self, source: str, event_type: str) -> tuple[str, ...]:
@@ -35,10 +36,6 @@ class Catalog(NamedTuple):
             + asking.get((source, None), ())
             + asking.get((None, None), ())
         )
-
-    def live_destinations(self) -> frozenset[str]:
-        """Ids of those that are enabled: these have a group on the log, no others have."""
-        return frozenset(id for id, one in self.destinations.items() if one.enabled)
 
 
 def destination_asker(id: str) -> str:
@@ -61,10 +58,13 @@ def applied(catalog: Catalog, revision: int, changes: Sequence[Definition]) -> C
         "secrets": dict(catalog.secrets),
         replay.KIND: dict(catalog.replays),
     }
+    lives = dict(catalog.lives)
     for row in changes:
         kept = parts.get(row.kind)
         if kept is None:
             continue
+        if row.kind == "destinations":
+            lives.pop(row.id, None)
         if row.deleted:
             kept.pop(row.id, None)
         elif row.kind == "secrets":
@@ -72,8 +72,10 @@ def applied(catalog: Catalog, revision: int, changes: Sequence[Definition]) -> C
         elif row.kind == replay.KIND:
             kept[row.id] = replay.decode(row.body)
         else:
-            kept[row.id] = definition.parse(row.kind, row.body)
-    new = Catalog(revision=revision, **parts)  # type: ignore[arg-type]
+            kept[row.id] = parsed = definition.parse(row.kind, row.body)
+            if row.kind == "destinations" and parsed.enabled and row.group is not None:
+                lives[row.id] = row.group
+    new = Catalog(revision=revision, lives=lives, **parts)  # type: ignore[arg-type]
     return new._replace(asking=_asking(new))
 
 

@@ -175,9 +175,8 @@ class Processed(msgspec.Struct, omit_defaults=True, kw_only=True):
     totals: Totals
     time_ms: int
     revision: int = 0
-    documents_at: Position = (
-        BEGINNING  #: where the newest envelope with documents lies; not said where this one has some
-    )
+    #: Where the newest envelope with documents lies; not said where this one has some.
+    documents_at: Position = BEGINNING
     pairs: list[Pair] = []
     stored: int = 0  #: client events among `events`: what it adds to `totals.stored`
     events: list[Entry] = []

@@ -7,7 +7,8 @@ RayfoldError
 │   ├── Undigested        a record made the fold fail; open again, then it is set aside
 │   ├── StoreUnavailable  documents cannot be saved or read just now
 │   │   └── Incomplete    documents that were saved are not there
-│   └── DefinitionsUnavailable
+│   ├── DefinitionsUnavailable
+│   └── Overtaken         a definition was changed by somebody else meanwhile; read it again
 ├── Reject                this input will never be accepted; answer its sender
 │   ├── Malformed         wrong shape or value; names the field
 │   ├── TooLarge
@@ -57,6 +58,10 @@ class Incomplete(StoreUnavailable):
 
 class DefinitionsUnavailable(Retry):
     """The definitions database could not answer."""
+
+
+class Overtaken(Retry):
+    """The definition is no longer the one that was read: nothing was changed."""
 
 
 class Reject(RayfoldError):

@@ -1,4 +1,7 @@
-"""Resume point and totals of a reader without a topic of its own: one document per (group, partition).
+"""Resume point and totals of a reader without a topic of its own: one document per (reader, partition).
+
+The totals of a destination go on over all its lives, the resume point belongs to one: the document names its group. An owner of
+another life goes on with the totals, from where its own group begins, as the successor of what it found.
 
 Of two owners at work at once, as when one wakes up that stood still, exactly one counts: each saves the successor of what
 it began from, and the store takes a version once. Whoever is told `KEPT` has counted nothing and begins anew from what is
@@ -17,13 +20,14 @@ from pipeline import envelope
 from pipeline.document import SCHEMA, check_schema
 from pipeline.log.port import BEGINNING, Position
 from pipeline.stores.documents import Document, Documents
+from pipeline.topics import reader_of
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """Everything up to `position` (the envelope with `sequence`) is done and counted."""
 
     schema: int = SCHEMA
-    group: str
+    group: str  #: whose position this is
     partition: int
     version: int = 0  #: of the document: how often it was saved
     position: Position = BEGINNING
@@ -43,11 +47,12 @@ _decode = msgspec.json.Decoder(Progress).decode
 
 
 def document_id(group: str, partition: int) -> str:
-    return f"{group}:{partition}"
+    """The same for all lives of a destination."""
+    return f"{reader_of(group)}:{partition}"
 
 
 async def load(documents: Documents, group: str, partition: int) -> Progress:
-    """As saved last; a fresh one when there is none."""
+    """As saved last, by whatever life; a fresh one when there is none."""
     id = document_id(group, partition)
     found = await documents.load("progress", [id])
     if id not in found:
@@ -55,6 +60,13 @@ async def load(documents: Documents, group: str, partition: int) -> Progress:
     progress = _decode(found[id].body)
     check_schema(progress.schema, f"the progress of group {group}")
     return msgspec.structs.replace(progress, version=found[id].version)  # earlier ones do not say theirs
+
+
+def of_life(progress: Progress, group: str) -> Progress:
+    """The same, or, when it was saved by another life, what a life of this group begins with."""
+    if progress.group == group:
+        return progress
+    return msgspec.structs.replace(progress, group=group, position=BEGINNING, sequence=0, time_ms=0)
 
 
 def document(progress: Progress) -> Document:

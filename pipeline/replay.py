@@ -15,7 +15,7 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
     """What is read again: for whom, from when, up to where. It has ended once its group is gone."""
 
     id: str
-    group: str  #: `STORE_GROUP`, or a destination's group
+    group: str  #: `STORE_GROUP`, or the group of one life of a destination: it ends with that
     from_ms: int  #: what was published from then on
     time_ms: int  #: when it was asked for
     records: int = 0  #: that lay behind its group when it was made

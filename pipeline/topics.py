@@ -9,23 +9,42 @@ TOPICS = (COLLECTED, PROCESSED, RUNS)
 COLLECTOR_GROUP = "collector"  #: on `COLLECTED`
 STORE_GROUP = "store"  #: on `PROCESSED`: what is committed here is in the document store
 WORKFLOW_GROUP = "workflow"  #: on `PROCESSED`
-DESTINATION_GROUPS = "dest."  #: on `PROCESSED`: one for each destination begins so
+DESTINATION_GROUPS = "dest."  #: on `PROCESSED`: one for each enabled destination begins so
 REPLAY_GROUPS = "replay."  #: on `PROCESSED` and `RUNS`: one for each replay begins so
 
 
-def destination_group(destination: str) -> str:
-    """The group that reads for this destination."""
+#: Between a destination and its life; no id of a definition holds it.
+_LIFE = "~"
+
+
+def destination_reader(destination: str) -> str:
+    """What users and progress call whatever reads for this destination, in all its lives."""
     return f"{DESTINATION_GROUPS}{destination}"
+
+
+def destination_group(destination: str, life: str) -> str:
+    """The group of one life of this destination, from when it is enabled until it is not. `life` is never used again."""
+    return f"{destination_reader(destination)}{_LIFE}{life}"
+
+
+def reader_of(group: str) -> str:
+    """The group without the life; up to format 2 of the data folder groups were named so."""
+    return group.partition(_LIFE)[0]
 
 
 def destination_of(group: str) -> str:
     """The destination a group reads for; empty for every other group."""
-    return group.removeprefix(DESTINATION_GROUPS) if group.startswith(DESTINATION_GROUPS) else ""
+    return reader_of(group).removeprefix(DESTINATION_GROUPS) if group.startswith(DESTINATION_GROUPS) else ""
 
 
 def replay_group(replay: str) -> str:
     """The group that reads for this replay."""
     return f"{REPLAY_GROUPS}{replay}"
+
+
+def replay_of(group: str) -> str:
+    """The replay a group reads for; empty for every other group."""
+    return group.removeprefix(REPLAY_GROUPS) if group.startswith(REPLAY_GROUPS) else ""
 
 
 def belongs(group: str, groups: tuple[str, ...]) -> bool:

@@ -13,13 +13,14 @@ from pipeline import envelope, instant, replay, replay_plan
 from pipeline.definition import Destination
 from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.delivery import Selection
-from pipeline.errors import Conflict, Malformed, NotFound, RayfoldError
+from pipeline.errors import Conflict, Malformed, NotFound, RayfoldError, TooLarge
 from pipeline.log.port import BEGINNING, Position
 from pipeline.ports import Ports
 from pipeline.progress import load as load_progress
+from pipeline.progress import of_life
 from pipeline.replay import KIND, Replay
 from pipeline.shape import fault
-from pipeline.topics import STORE_GROUP, destination_of
+from pipeline.topics import STORE_GROUP, destination_of, destination_reader, reader_of
 from pipeline.underway import Underway
 from pipeline.undisturbed import Undisturbed
 from serve.body import read_body
@@ -27,6 +28,9 @@ from serve.errors import json_response
 from serve.openapi import request_body
 
 _MAX_BODY_BYTES = 10_000
+
+#: Nobody waits for longer until all is counted; its group holds the log back so long.
+_COUNTING_S = 1_800.0
 
 
 class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename={"from_": "from"}):
@@ -47,24 +51,34 @@ class Replays:
         self._one_at_a_time = asyncio.Lock()
 
     async def plan(self, asked: Asked) -> dict[str, Any]:
-        """What it would come to. A group of its own keeps what is counted until it is."""
+        """What it would come to. A group of its own keeps what is counted until it is, for a minute at least.
+
+        Raises `TooLarge` when counting takes too long.
+        """
         one, selection = await self._made(asked)
         try:
-            one = await self._with_groups(one)
-            counted = await replay_plan.count(self._ports.log, one, selection)
-            return {**_shown(one), **counted, "log_begins": await replay_plan.log_begins(self._ports.log, one)}
+            async with asyncio.timeout(_COUNTING_S):
+                one = await self._with_groups(one)
+                counted = await replay_plan.count(self._ports.log, one, selection)
+                return {**_shown(one), **counted, "log_begins": await replay_plan.log_begins(self._ports.log, one)}
+        except TimeoutError:
+            raise TooLarge(
+                f"counting has taken more than {_COUNTING_S / 60:g} minutes: begin at a later time, or do not count"
+            ) from None
         finally:
             await replay.end(self._ports.log, one.id)
 
     async def begin(self, asked: Asked) -> dict[str, Any]:
         """Its groups stand before its row, its row before the answer: retention takes nothing of it.
 
-        A crash in between leaves a group that nobody reads for; the next start drops it. Raises `Conflict` while another
-        replay of the group is under way: the two would overtake each other. Those of the group that have ended are forgotten.
+        A crash in between leaves a group that nobody reads for; it is dropped a minute later. Raises `Conflict` while another
+        replay of the group is under way: the two would overtake each other. Those that have ended are forgotten, also of
+        earlier lives of the destination. Raises `Overtaken` when this process stood still until its groups were dropped.
         """
         async with self._one_at_a_time:
             one, _ = await self._made(asked)
-            known = [other.id for other in self._watch.catalog.replays.values() if other.group == one.group]
+            replays, reader = self._watch.catalog.replays.values(), reader_of(one.group)
+            known = [other.id for other in replays if reader_of(other.group) == reader]
             for other in await self._underway.replays():
                 if other.group == one.group:
                     raise Conflict(f"replay {other.id} of {one.group} is under way: let it end, or end it")
@@ -72,7 +86,7 @@ class Replays:
             try:
                 one = await self._with_groups(one)
                 begins = await replay_plan.log_begins(self._ports.log, one)
-                await self._ports.definitions.put(KIND, one.id, envelope.encode(one))
+                await self._ports.definitions.put(KIND, one.id, envelope.encode(one), group=one.reader, expected=0)
             except RayfoldError:
                 await replay.end(self._ports.log, one.id)
                 raise
@@ -90,18 +104,20 @@ class Replays:
         now_ms = self._ports.clock.now_ms()
         from_ms = instant.from_text(asked.from_, "from", now_ms)
         await self._watch.refresh()
-        selection = None
-        if asked.group != STORE_GROUP:
-            selection = Selection(self._destination(asked.group), lambda: instant.to_datetime(now_ms))
-        return Replay(id=self._ports.new_id(), group=asked.group, from_ms=from_ms, time_ms=now_ms, ends={}), selection
+        group, selection = asked.group, None
+        if group != STORE_GROUP:
+            destination = self._destination(group)
+            group = self._watch.catalog.lives[destination.id]
+            selection = Selection(destination, lambda: instant.to_datetime(now_ms))
+        return Replay(id=self._ports.new_id(), group=group, from_ms=from_ms, time_ms=now_ms, ends={}), selection
 
     def _destination(self, group: str) -> Destination:
         destination = self._watch.catalog.destinations.get(destination_of(group))
-        if destination is None:
+        if destination is None or group != destination_reader(destination.id):
             raise Malformed(
                 f"there is no {group[:80]!r}; say {STORE_GROUP!r}, or 'dest.' with a destination's id", "group"
             )
-        if not destination.enabled:
+        if destination.id not in self._watch.catalog.lives:
             raise Conflict(f"destination {destination.id} is disabled: enable it first")
         return destination
 
@@ -118,7 +134,7 @@ class Replays:
     async def _end(self, one: Replay, topic: str, partition: int) -> Position:
         """A destination's ends where it is itself: what it has not had yet comes to it anyway, once and in order."""
         if not one.is_of_store:
-            progress = await load_progress(self._ports.documents, one.group, partition)
+            progress = of_life(await load_progress(self._ports.documents, one.group, partition), one.group)
             return max(progress.position, await self._ports.log.committed(topic, partition, one.group))
         last = await self._ports.log.last(topic, partition)
         return BEGINNING if last is None else last.position
@@ -158,7 +174,7 @@ class Replays:
 
 def _shown(one: Replay) -> dict[str, Any]:
     times = {"from": instant.to_text(one.from_ms), "time": instant.to_text(one.time_ms)}
-    return {"id": one.id, "group": one.group, **times, "records": one.records}
+    return {"id": one.id, "group": reader_of(one.group), **times, "records": one.records}
 
 
 def replay_routes(ports: Ports, watch: DefinitionsWatch) -> APIRouter:

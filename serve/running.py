@@ -29,6 +29,9 @@ _ALIVE_MS = 7_000
 _TRIES = 10
 _PAUSE_S = 0.05
 
+#: What the definitions database is given before a destination is said to be without a group.
+_REFRESH_S = 1.0
+
 
 class StageFacts(NamedTuple):
     """One row of the topology, as the status shows it."""
@@ -65,7 +68,8 @@ class Running:
 
         A restart is a worker of the last day that stopped beating without having ended in order. `controlled`: whether
         whoever starts workers answers; while it does not, none is replaced. `refuses`: why no event can be taken, if so;
-        on a full disk heartbeats cannot be written either, and nobody seems alive.
+        on a full disk heartbeats cannot be written either, and nobody seems alive. `without_group`: destinations that are
+        enabled and that nobody reads for.
         """
         now = self._ports.clock.now_ms()
         beats = await self._ports.definitions.heartbeats()
@@ -83,6 +87,7 @@ class Running:
                 apis[beat.stage.removeprefix("api.")].append(_worker(msgspec.json.decode(beat.body)))
         revision, controlled, refuses = self._watch.catalog.revision, wanted is not None, await self._refuses()
         installation = {**self._facts, "revision": revision, "controlled": controlled, "refuses": refuses}
+        installation["without_group"] = await self._without_group()
         return {**installation, "stages": stages, "apis": apis}
 
     async def _refuses(self) -> str:
@@ -105,6 +110,20 @@ class Running:
             return {"backlog": None, "lag_seconds": None, "last_error": str(error)}
         return {"backlog": records, "lag_seconds": round(seconds, 3)}
 
+    async def _without_group(self) -> list[str]:
+        """Each has its group before its definition says so, so none of the newest definitions should be among them."""
+        missing: list[str] = []
+        for last in (False, True):
+            catalog = self._watch.catalog
+            with suppress(LogUnavailable):
+                groups = await self._ports.log.groups(topics.PROCESSED)
+                live = [id for id, one in catalog.destinations.items() if one.enabled]
+                missing = [id for id in live if catalog.lives.get(id) not in groups]
+            if not missing or last:
+                break
+            await self._watch.current(_REFRESH_S)  # it may have been disabled just now
+        return sorted(missing)
+
     async def account(self, *, verify: bool) -> Account:
         """The account; drawn up anew a few times while something is on its way between partitions."""
         for _ in range(_TRIES):
@@ -112,6 +131,7 @@ class Running:
             if taken.balanced and taken.verified is not False:
                 break
             await self._ports.clock.sleep(_PAUSE_S)
+        taken.without_group = await self._without_group()
         return taken
 
     def _asking(self) -> Askers:
@@ -119,7 +139,8 @@ class Running:
         catalog = self._watch.catalog
         if self._askers is None or self._askers.plan.revision != catalog.revision:
             destinations = {id: Selection(one, self._now) for id, one in catalog.destinations.items()}
-            self._askers = Askers(destinations, Plan(catalog, Tools(self._now, unresolved)), catalog.replays)
+            plan = Plan(catalog, Tools(self._now, unresolved))
+            self._askers = Askers(destinations, plan, catalog.lives, catalog.replays)
         return self._askers
 
     def _now(self) -> datetime:

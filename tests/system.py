@@ -17,6 +17,7 @@ from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.journal import Journal
 from pipeline.limits import Limits
 from pipeline.ports import Ports
+from pipeline.topics import PROCESSED
 from serve.private import private_app
 from serve.public import public_app
 from serve.running import Running, StageFacts
@@ -52,6 +53,15 @@ class System:
         answer = await self.private.put(f"/{kind}/{id}", json=body)
         assert answer.status_code == 200, answer.text
         await self._watch.refresh()
+
+    async def group(self, destination: str) -> str:
+        """The group of its present life; empty when it has none."""
+        row = await self.ports.definitions.get("destinations", destination)
+        return (row.group if row else None) or ""
+
+    async def groups(self, prefix: str) -> list[str]:
+        """Those on `processed` that begin so."""
+        return [group for group in await self.ports.log.groups(PROCESSED) if group.startswith(prefix)]
 
     async def track(self, payload: Any, **query: str) -> httpx.Response:
         return await self.public.post("/track", json=payload, params=query)

@@ -34,6 +34,10 @@ def as_text(found: dict[str, Any]) -> str:
     lines.append(f"  internal    {found['internal']:>{width},}   (made by Rayfold itself)")
     for id, row in found["destinations"].items():
         lines.append(f"  destination {id}: " + ", ".join(f"{key} {value:,}" for key, value in row.items()))
+    for id in found["without_group"]:
+        lines.append(
+            f"  destination {id} has no group on the log: what comes is not delivered to it; see `rayfold doctor`"
+        )
     for id, row in found["replays"].items():
         lines.append(f"  replay {id}: " + ", ".join(f"{key} {value:,}" for key, value in row.items()))
     lines.append("  workflows: " + ", ".join(f"{key} {value:,}" for key, value in found["workflows"].items()))

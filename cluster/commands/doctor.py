@@ -67,6 +67,7 @@ def examine(settings: Settings) -> list[Finding]:
     for name, row in status["stages"].items():
         findings.append(_stage(name, row, status))
         findings += [_paused(id, why) for id, why in row.get("paused", {}).items()]
+    findings += [_without_group(id) for id in status["without_group"]]
     findings.append(_attempt("dead letters", lambda: _dead_letters(client)))
     findings.append(_attempt("account", lambda: _account(client)))
     return findings
@@ -134,6 +135,16 @@ def _paused(id: str, why: str) -> Finding:
         False,
         f"pauses: {why}",
         "mend it with `rayfold destination put`; nothing is lost meanwhile",
+    )
+
+
+def _without_group(id: str) -> Finding:
+    return Finding(
+        f"destination {id}",
+        False,
+        "has no group on the log, which has lost it or was put back from a copy: nothing is delivered to it",
+        f"start Rayfold again, or put it again with `rayfold destination put`; then `rayfold replay {id} --from TIME` "
+        "brings what came meanwhile",
     )
 
 

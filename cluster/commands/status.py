@@ -62,6 +62,8 @@ def title(found: Mapping[str, Any]) -> str:
     said = f"layout {found['layout']}, {found['partitions']} partitions, revision {found['revision']}"
     if found["refuses"]:
         said += f"\nno event can be taken, and heartbeats may be missing: {found['refuses']}"
+    for id in found["without_group"]:
+        said += f"\ndestination {id} has no group on the log: what comes is not delivered to it; see `rayfold doctor`"
     if not found["controlled"]:
         said += "\nRay Serve's controller does not answer: no worker is replaced"
     if not found["collector_enabled"]:

@@ -16,6 +16,7 @@ class Definition(NamedTuple):
     revision: int
     deleted: bool
     body: bytes  #: JSON object; ``{}`` when deleted
+    group: str | None = None  #: on the log: that of an enabled destination's life, of a replay; None when deleted
 
 
 class Changes(NamedTuple):
@@ -35,12 +36,24 @@ class Heartbeat(NamedTuple):
 class Definitions(Protocol):
     """Definitions by kind and id."""
 
-    async def put(self, kind: str, id: str, body: bytes) -> int:
-        """Create or replace; returns the new revision. Revisions rise by commit order: a poller misses none."""
+    async def put(
+        self, kind: str, id: str, body: bytes, *, group: str | None = None, expected: int | None = None
+    ) -> int:
+        """Create or replace; returns the new revision. Revisions rise by commit order: a poller misses none.
+
+        Raises `Overtaken` when the row has another revision than `expected` (0: there is none), unless that is None.
+        """
         ...
 
-    async def delete(self, kind: str, id: str) -> int:
-        """Flag as deleted; returns the new revision. Raises `NotFound` when there is no live row."""
+    async def delete(self, kind: str, id: str, *, expected: int | None = None) -> int:
+        """Flag as deleted; returns the new revision. Raises `NotFound` when there is no live row, `Overtaken` as `put` does."""
+        ...
+
+    async def renew(self, kind: str, id: str, group: str) -> bool:
+        """Unless the row names this group, give it a new revision (where there is none, make a deleted one) and return True.
+
+        From then on no `put` or `delete` succeeds that expects what was read before.
+        """
         ...
 
     async def get(self, kind: str, id: str) -> Definition | None: ...

@@ -4,7 +4,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Integer, LargeBinary, MetaDa
 from sqlalchemy.dialects import mysql
 
 #: The migration this code belongs to.
-REVISION = "0001"
+REVISION = "0002"
 
 #: Ids compare byte by byte on MySQL as on SQLite.
 _ID = String(191).with_variant(mysql.VARCHAR(191, charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb")
@@ -29,6 +29,7 @@ class Tables:
             Column("deleted", Boolean, nullable=False),
             Column("schema", Integer, nullable=False),
             Column("body", _BODY, nullable=False),
+            Column("log_group", _ID),
         )
         self.heartbeat = Table(
             f"{prefix}heartbeat",

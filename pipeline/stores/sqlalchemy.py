@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from pipeline.clock import Clock
-from pipeline.errors import DefinitionsUnavailable, Misconfigured, NotFound, UnknownFormat
+from pipeline.errors import DefinitionsUnavailable, Misconfigured, NotFound, Overtaken, UnknownFormat
 from pipeline.stores.definitions import Changes, Definition, Heartbeat
 from pipeline.stores.definitions_tables import REVISION, Tables
 from pipeline.stores.engine import open_engine, unopened
@@ -64,31 +64,55 @@ class SqlDefinitions:
                 "run `rayfold migrate`, or upgrade Rayfold if the database is newer"
             )
 
-    async def put(self, kind: str, id: str, body: bytes) -> int:
-        return await self._undisturbed.run(self._put(kind, id, body))
+    async def put(
+        self, kind: str, id: str, body: bytes, *, group: str | None = None, expected: int | None = None
+    ) -> int:
+        return await self._undisturbed.run(self._put(kind, id, body, group, expected))
 
-    async def _put(self, kind: str, id: str, body: bytes) -> int:
+    async def _put(self, kind: str, id: str, body: bytes, group: str | None, expected: int | None) -> int:
         async with _translated(), self._one_at_a_time, self._engine.begin() as connection:
             revision = await self._next_revision(connection)
-            row = {"kind": kind, "id": id, "revision": revision, "deleted": False, "schema": SCHEMA, "body": body}
-            await connection.execute(_upsert(connection, self._tables.definition, row, ("kind", "id")))
+            if expected is not None:
+                _check_is(await self._row(connection, kind, id), expected, kind, id)
+            row = Definition(kind, id, revision, False, body, group)
+            await connection.execute(_upsert(connection, self._tables.definition, _columns_of(row), ("kind", "id")))
             return revision
 
-    async def delete(self, kind: str, id: str) -> int:
-        return await self._undisturbed.run(self._delete(kind, id))
+    async def delete(self, kind: str, id: str, *, expected: int | None = None) -> int:
+        return await self._undisturbed.run(self._delete(kind, id, expected))
 
-    async def _delete(self, kind: str, id: str) -> int:
-        table = self._tables.definition
+    async def _delete(self, kind: str, id: str, expected: int | None) -> int:
         async with _translated(), self._one_at_a_time, self._engine.begin() as connection:
             revision = await self._next_revision(connection)
-            changed = await connection.execute(
-                update(table)
-                .where(table.c.kind == kind, table.c.id == id, table.c.deleted.is_(False))
-                .values(revision=revision, deleted=True, body=b"{}")
-            )
-            if not changed.rowcount:
+            found = await self._row(connection, kind, id)
+            if found is None or found.deleted:
                 raise NotFound(f"there is no {kind[:-1]} {id!r}")
+            if expected is not None:
+                _check_is(found, expected, kind, id)
+            row = Definition(kind, id, revision, True, b"{}")
+            await connection.execute(_upsert(connection, self._tables.definition, _columns_of(row), ("kind", "id")))
             return revision
+
+    async def renew(self, kind: str, id: str, group: str) -> bool:
+        return await self._undisturbed.run(self._renew(kind, id, group))
+
+    async def _renew(self, kind: str, id: str, group: str) -> bool:
+        try:
+            async with _translated(), self._one_at_a_time, self._engine.begin() as connection:
+                revision = await self._next_revision(connection)
+                found = await self._row(connection, kind, id) or Definition(kind, id, 0, True, b"{}")
+                if found.group == group:
+                    raise _Named  # so that no revision is used up
+                row = _columns_of(found._replace(revision=revision))
+                await connection.execute(_upsert(connection, self._tables.definition, row, ("kind", "id")))
+        except _Named:
+            return False
+        return True
+
+    async def _row(self, connection: AsyncConnection, kind: str, id: str) -> Definition | None:
+        table = self._tables.definition
+        rows = (await connection.execute(_columns(table).where(table.c.kind == kind, table.c.id == id))).fetchall()
+        return _definition(rows[0]) if rows else None
 
     async def _next_revision(self, connection: AsyncConnection) -> int:
         """First statement of the transaction: its row lock makes commits follow the order of revisions."""
@@ -159,6 +183,10 @@ class SqlDefinitions:
         await self._engine.dispose()
 
 
+class _Named(Exception):
+    """The row names the group."""
+
+
 class _translated:  # noqa: N801  (reads as a statement)
     """Turns the driver's errors into `DefinitionsUnavailable`."""
 
@@ -172,16 +200,28 @@ class _translated:  # noqa: N801  (reads as a statement)
 
 
 def _columns(table: Table) -> Any:
-    return select(table.c.kind, table.c.id, table.c.revision, table.c.deleted, table.c.body, table.c.schema)
+    names = table.c
+    return select(names.kind, names.id, names.revision, names.deleted, names.body, names.log_group, names.schema)
 
 
 def _definition(row: Any) -> Definition:
-    if row[5] != SCHEMA:
+    if row[6] != SCHEMA:
         raise UnknownFormat(
-            f"definition {row[1]!r} of kind {row[0]} has format {row[5]}, this Rayfold reads {SCHEMA}: "
+            f"definition {row[1]!r} of kind {row[0]} has format {row[6]}, this Rayfold reads {SCHEMA}: "
             "install the version that wrote it"
         )
-    return Definition(row[0], row[1], row[2], bool(row[3]), bytes(row[4]))
+    return Definition(row[0], row[1], row[2], bool(row[3]), bytes(row[4]), row[5])
+
+
+def _columns_of(row: Definition) -> dict[str, Any]:
+    values = row._asdict()
+    group = values.pop("group")
+    return {**values, "log_group": group, "schema": SCHEMA}
+
+
+def _check_is(found: Definition | None, expected: int, kind: str, id: str) -> None:
+    if (found.revision if found else 0) != expected:
+        raise Overtaken(f"{kind[:-1]} {id!r} was changed by somebody else meanwhile: try again")
 
 
 def _upsert(connection: AsyncConnection, table: Table, row: dict[str, Any], keys: tuple[str, ...]) -> Any:

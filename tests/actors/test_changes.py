@@ -15,7 +15,7 @@ from pipeline.clock import SystemClock
 from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.errors import DefinitionsUnavailable, NotFound
 from pipeline.ports import Ports
-from pipeline.topics import PROCESSED, destination_group
+from pipeline.topics import PROCESSED, destination_group, destination_of
 from tests.actors.away import Away
 from tests.actors.test_destinations import target
 from tests.system import System, open_ports, payload, running
@@ -72,16 +72,17 @@ async def test_a_dropped_group_ends_its_members_and_leaves_nothing_behind(tmp_pa
         await system.put("destinations", "crm", {"settings": {"url": crm.url}})
         await _send(system, "1")
         await system.quiet()
+        group = await system.group("crm")
         for _ in range(2):
             status = (await system.private.delete("/destinations/crm")).status_code
-            assert destination_group("crm") not in await system.ports.log.groups(PROCESSED)
+            assert not await _has_group(system, "crm")
         assert status == 404
         with pytest.raises(NotFound):
-            await system.ports.log.join(PROCESSED, destination_group("crm"), "late")
+            await system.ports.log.join(PROCESSED, group, "late")
 
 
 async def _has_group(system: System, id: str) -> bool:
-    return destination_group(id) in await system.ports.log.groups(PROCESSED)
+    return id in map(destination_of, await system.ports.log.groups(PROCESSED))
 
 
 async def test_a_disabled_destination_holds_nothing_back_and_begins_anew(tmp_path: Path) -> None:
@@ -190,10 +191,10 @@ class _CutOff:
         revision: int = await self._behind.revision()
         return revision
 
-    async def put(self, kind: str, id: str, body: bytes) -> int:
+    async def put(self, kind: str, id: str, body: bytes, **more: Any) -> int:
         if self.cut == "before":
             raise DefinitionsUnavailable("it is away")
-        revision: int = await self._behind.put(kind, id, body)
+        revision: int = await self._behind.put(kind, id, body, **more)
         if self.cut == "after":
             raise DefinitionsUnavailable("it was away when it answered")
         return revision
@@ -274,12 +275,54 @@ async def test_a_start_mends_groups_that_changes_left_behind(tmp_path: Path) -> 
         for id, enabled in (("on", True), ("off", False)):
             await system.put("destinations", id, {"settings": {"url": "http://x"}, "enabled": enabled})
         log = system.ports.log
-        await log.drop_group(PROCESSED, destination_group("on"))
+        await log.drop_group(PROCESSED, await system.group("on"))
         for id in ("off", "gone"):
-            await log.create_group(PROCESSED, destination_group(id), "end")
+            await log.create_group(PROCESSED, destination_group(id, "1"), "end")
     await wiring.arrange(Settings(data=tmp_path), alone=True)
     async with running(tmp_path, ()) as system:
         assert [await _has_group(system, id) for id in ("on", "off", "gone")] == [True, False, False]
+
+
+@pytest.mark.parametrize("by", ["start", "put"])
+async def test_a_destination_whose_group_is_lost_is_named_and_mended(tmp_path: Path, by: str) -> None:
+    async with target() as crm:
+        async with running(tmp_path) as system:
+            await system.put("sources", "shop", {"static_profile_id": True})
+            body = {"mapping": {"number": "event@properties.number"}, "settings": {"url": crm.url}}
+            await system.put("destinations", "crm", body)
+            await system.put("destinations", "off", {**body, "enabled": False})
+            lost = await system.group("crm")
+            assert ((await system.account())["without_group"], (await system.status())["without_group"]) == ([], [])
+            await system.ports.log.drop_group(PROCESSED, lost)
+            for found in (await system.account(), await system.status()):
+                assert found["without_group"] == ["crm"]
+            if by == "put":
+                await system.put("destinations", "crm", body)
+                assert await system.group("crm") != lost  # its name is not used again
+                await _send(system, "new")
+                await system.quiet()
+        if by == "start":
+            async with running(tmp_path) as system:
+                assert await system.group("crm") == lost
+                await _send(system, "new")
+                await system.quiet()
+                assert (await system.account())["without_group"] == []
+        assert [one["number"] for one in crm.got] == ["new"]
+
+
+async def test_what_an_older_rayfold_changed_after_the_tables_were_upgraded_is_taken_over(tmp_path: Path) -> None:
+    async with running(tmp_path, ()) as system:
+        on, off = (
+            b'{"id":"on","settings":{"url":"http://x"}}',
+            b'{"id":"off","enabled":false,"settings":{"url":"http://x"}}',
+        )
+        await system.ports.definitions.put("destinations", "on", on)  # it knows nothing of the column
+        await system.ports.definitions.put("destinations", "off", off, group="dest.off")
+        await system.ports.log.create_group(PROCESSED, "dest.on", "end")
+    await wiring.arrange(Settings(data=tmp_path), alone=True)
+    async with running(tmp_path, ()) as system:
+        assert await system.groups("dest.") == ["dest.on"] == [await system.group("on")]
+        assert (await system.account())["without_group"] == []
 
 
 async def test_a_group_without_a_destination_is_dropped_while_everything_runs(tmp_path: Path) -> None:
@@ -292,12 +335,18 @@ async def test_a_group_without_a_destination_is_dropped_while_everything_runs(tm
     ports = await open_ports(tmp_path)
     clock = Hours()
     try:
-        await ports.definitions.put("destinations", "on", b'{"id":"on","settings":{"url":"http://x"}}')
+        groups = {id: destination_group(id, "1") for id in ("on", "gone", "new")}
+
+        async def put(id: str) -> None:
+            body = b'{"id":"%s","settings":{"url":"http://x"}}' % id.encode()
+            await ports.definitions.put("destinations", id, body, group=groups[id])
+
+        await put("on")
         watch = DefinitionsWatch(ports.definitions, clock)
         await watch.refresh()
-        orphans = Orphans(ports.log, watch, clock)
-        for id in ("on", "gone", "new"):
-            await ports.log.create_group(PROCESSED, destination_group(id), "end")
+        orphans = Orphans(ports.log, ports.definitions, watch, clock)
+        for group in groups.values():
+            await ports.log.create_group(PROCESSED, group, "end")
 
         async def after(seconds: float) -> list[str]:
             clock.ahead_s += seconds
@@ -306,7 +355,7 @@ async def test_a_group_without_a_destination_is_dropped_while_everything_runs(tm
 
         assert len(await after(11)) == len(await after(50)) == 3
         # its definition comes just now, and this worker has not seen it yet
-        await ports.definitions.put("destinations", "new", b'{"id":"new","settings":{"url":"http://x"}}')
-        assert await after(20) == ["dest.new", "dest.on"]
+        await put("new")
+        assert await after(20) == [groups["new"], groups["on"]]
     finally:
         await ports.close()

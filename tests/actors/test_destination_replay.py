@@ -4,10 +4,12 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from cluster import wiring
 from cluster.settings import Settings
 from pipeline import instant
-from pipeline.topics import PROCESSED, RUNS, replay_group
+from pipeline.topics import PROCESSED, RUNS, destination_group, replay_group
 from tests.actors.test_destinations import Target, _destination, _in_order, _send, target
 from tests.system import System, replayed, running
 
@@ -130,6 +132,40 @@ async def test_a_replay_is_ended_by_hand_or_by_disabling_its_destination(tmp_pat
         assert sorted(got["number"] for got in crm.got) == [3, 4]
 
 
+async def test_a_replay_of_an_earlier_life_is_ended_whoever_left_it_and_is_forgotten(tmp_path: Path) -> None:
+    async with running(tmp_path) as system, target() as crm:
+        await _had(system, crm, 3)
+        crm.got, crm.status = [], 503
+        asked = {"group": "dest.crm", "from": "1970-01-01"}
+        one = await replayed(system, asked)
+        assert one["group"] == "dest.crm"  # as users know it
+        row = await system.ports.definitions.get("destinations", "crm")
+        assert row is not None
+        # another life, by somebody who died before it ended the replays
+        group = destination_group("crm", "next")
+        await system.ports.log.create_group(PROCESSED, group, "end")
+        await system.ports.definitions.put("destinations", "crm", row.body, group=group)
+        async with asyncio.timeout(10):
+            while await _groups(system):
+                await asyncio.sleep(0.05)
+        crm.status = 200
+        assert (await system.private.get(f"/replays/{one['id']}")).json()["state"] == "done"
+        assert crm.got == []
+        again = await replayed(system, asked)  # one of an earlier life is in nobody's way
+        account = await system.quiet()
+        assert account["replays"] == {again["id"]: {"due": 3, "delivered": 3, "dead": 0, "in_flight": 0}}
+
+
+async def test_counting_ends_after_a_while_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(tmp_path) as system, target() as crm:
+        await _had(system, crm, 3)
+        monkeypatch.setattr("serve.replays._COUNTING_S", 0.0)
+        asked = {"group": "dest.crm", "from": "1970-01-01", "dry_run": True}
+        answer = await system.private.post("/replays", json=asked)
+        assert (answer.status_code, "minutes" in answer.json()["detail"]) == (413, True)
+        assert await _groups(system) == []
+
+
 async def test_a_replay_goes_on_where_it_was_and_counts_once(tmp_path: Path) -> None:
     async with target() as crm:
         async with running(tmp_path) as system:
@@ -184,6 +220,7 @@ async def test_a_start_drops_the_groups_of_replays_that_were_never_begun(tmp_pat
 async def test_a_mistake_is_answered_and_leaves_nothing_behind(tmp_path: Path) -> None:
     bad: list[tuple[Any, int, str]] = [
         ({"group": "dest.nobody", "from": "1970-01-01"}, 422, "group"),
+        ({"group": "dest.crm~1", "from": "1970-01-01"}, 422, "group"),
         ({"group": "workflow", "from": "1970-01-01"}, 422, "group"),
         ({"group": "store", "from": "yesterday"}, 422, "from"),
         ({"group": "store"}, 422, "from"),

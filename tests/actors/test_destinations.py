@@ -134,8 +134,9 @@ async def test_deliveries_whose_commit_was_lost_are_not_made_again(tmp_path: Pat
             await _destination(system, "crm", crm)
             await _send(system, range(12))
             before = await system.quiet()
-            await system.ports.log.drop_group("processed", "dest.crm")
-            await system.ports.log.create_group("processed", "dest.crm", "start")
+            group = await system.group("crm")
+            await system.ports.log.drop_group("processed", group)
+            await system.ports.log.create_group("processed", group, "start")
         async with running(tmp_path) as system:
             await _send(system, range(12, 15))
             account = await system.quiet()

@@ -5,7 +5,7 @@ from pathlib import Path
 from actors.orphans import Orphans
 from pipeline.clock import SystemClock
 from pipeline.definitions_watch import DefinitionsWatch
-from pipeline.topics import PROCESSED, RUNS, replay_group
+from pipeline.topics import PROCESSED, RUNS, destination_group, replay_group
 from tests.system import replayed, running
 
 
@@ -21,18 +21,18 @@ async def test_groups_without_their_destination_or_replay_are_dropped_after_a_wh
     async with running(tmp_path, ("collector",)) as system:
         await system.put("destinations", "crm", {"settings": {"url": "http://127.0.0.1:9/"}})
         one = await replayed(system, {"group": "store", "from": "1970-01-01"})
-        log = system.ports.log
+        log, gone = system.ports.log, destination_group("gone", "1")
         kept = [await log.groups(topic) for topic in (PROCESSED, RUNS)]
         for topic in (PROCESSED, RUNS):
             await log.create_group(topic, replay_group("cut-off"), 0)
-        await log.create_group(PROCESSED, "dest.gone", "end")
+        await log.create_group(PROCESSED, gone, "end")
         watch = DefinitionsWatch(system.ports.definitions, clock)
         await watch.refresh()
-        orphans = Orphans(log, watch, clock)
+        orphans = Orphans(log, system.ports.definitions, watch, clock)
         for ahead_s in (20.0, 40.0):
             clock.ahead_s = ahead_s
             await orphans.look()
-            assert "dest.gone" in await log.groups(PROCESSED)
+            assert gone in await log.groups(PROCESSED)
         clock.ahead_s = 90.0
         await orphans.look()
         assert [await log.groups(topic) for topic in (PROCESSED, RUNS)] == kept

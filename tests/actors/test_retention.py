@@ -11,7 +11,7 @@ from pipeline import envelope
 from pipeline.clock import SystemClock
 from pipeline.log.port import BEGINNING
 from pipeline.ports import Ports
-from pipeline.topics import COLLECTED, PROCESSED, RUNS, TOPICS, destination_group
+from pipeline.topics import COLLECTED, PROCESSED, RUNS, TOPICS
 from tests.actors.test_destinations import _destination, _in_order, _send, target
 from tests.system import STAGES, System, payload, running
 
@@ -152,7 +152,7 @@ async def _is_dropped(system: System, topic: str) -> bool:
 
 async def _due(system: System) -> int:
     """Events behind the destination's cursor that the log still has."""
-    log, group = system.ports.log, destination_group("crm")
+    log, group = system.ports.log, await system.group("crm")
     found = 0
     for partition in range(log.partitions):
         after = await log.committed(PROCESSED, partition, group)

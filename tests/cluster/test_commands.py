@@ -230,36 +230,39 @@ async def test_a_controller_that_is_gone_is_said() -> None:
 
 
 def test_the_status_says_what_is_switched_off() -> None:
-    on = {"collector_enabled": True, "workflow_enabled": True, "controlled": True, "refuses": ""}
+    on = {"collector_enabled": True, "workflow_enabled": True, "controlled": True, "refuses": "", "without_group": []}
     facts = {"layout": "v1.0", "partitions": 4, "revision": 7, **on}
     assert title(facts) == "layout v1.0, 4 partitions, revision 7"
     assert "inside the public API" in title({**facts, "collector_enabled": False})
     assert "switched off" in title({**facts, "workflow_enabled": False})
     assert "the disk is full" in title({**facts, "refuses": "the disk is full"})
     assert "no worker is replaced" in title({**facts, "controlled": False})
+    assert "crm has no group" in title({**facts, "without_group": ["crm"]})
 
 
 _ROW = {"alive": 1, "backlog": 0, "lag_seconds": 0.0, "last_error": ""}
 
 
 @pytest.mark.parametrize(
-    ("row", "ok", "said"),
+    ("row", "lost", "ok", "said"),
     [
-        ({}, True, "1 alive"),
-        ({"alive": 0}, False, "no worker"),
-        ({"lag_seconds": 100.0, "backlog": 9, "last_error": "because"}, False, "because"),
-        ({"backlog": None, "lag_seconds": None, "last_error": "no log"}, False, "no log"),
-        ({"paused": {"crm": "HTTP 401"}}, False, "HTTP 401"),
+        ({}, False, True, "1 alive"),
+        ({"alive": 0}, False, False, "no worker"),
+        ({"lag_seconds": 100.0, "backlog": 9, "last_error": "because"}, False, False, "because"),
+        ({"backlog": None, "lag_seconds": None, "last_error": "no log"}, False, False, "no log"),
+        ({"paused": {"crm": "HTTP 401"}}, False, False, "HTTP 401"),
+        ({}, True, False, "rayfold replay lost"),
     ],
 )
 def test_the_doctor_names_what_is_wrong_with_a_stage(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, row: dict[str, Any], ok: bool, said: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, row: dict[str, Any], lost: bool, ok: bool, said: str
 ) -> None:
     answers = {
         "/status": {
             "workflow_enabled": True,
             "controlled": True,
             "refuses": "",
+            "without_group": ["lost"] * lost,
             "stages": {"dispatcher": {**_ROW, **row}},
         },
         "/account": {"balanced": True, "dead": 0, "accepted": 0},
@@ -303,6 +306,7 @@ def test_the_doctor_blames_a_full_disk_not_the_workers_and_a_controller_that_han
         "workflow_enabled": True,
         "controlled": False,
         "refuses": "full",
+        "without_group": [],
         "stages": {"batcher": {**_ROW, "alive": 0}},
     }
     answers = {"/status": status, "/account": {"balanced": True, "dead": 0, "accepted": 0}}

@@ -12,7 +12,6 @@ import pytest
 from cluster import wiring
 from cluster.folder import prepare
 from cluster.settings import Settings, read_settings
-from pipeline.topics import PROCESSED
 from tests.actors.test_destinations import target
 from tests.cluster.test_bad_states import _refused
 from tests.folder import unpack
@@ -24,21 +23,23 @@ def _settings(folder: Path) -> Settings:
     return prepare(read_settings({}, data=folder))[0]
 
 
-@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("number", [1, 2, 3])
 async def test_a_folder_goes_on_where_it_was_left(tmp_path: Path, number: int) -> None:
     folder = tmp_path / "data"
     then = unpack(number, folder)
     installation = Installation(folder)
     first, second = installation.rayfold("migrate"), installation.rayfold("migrate")
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
-    assert ("format 1 became 2" in first.stdout) is (number == 1)
+    assert (f"format {number} became 3" in first.stdout) is (number < 3)
     assert "became" not in second.stdout
     settings = _settings(folder)
     await wiring.arrange(settings, alone=True)
     key = settings.secret_key
     async with target() as crm:
         async with running(folder, (), key=key) as system:
-            assert "dest.off" not in await system.ports.log.groups(PROCESSED)
+            groups = [await system.group(id) for id in ("crm", "mail")]
+            assert (await system.groups("dest."), await system.group("off")) == (sorted(groups), "")
+            assert (groups == ["dest.crm", "dest.mail"]) is (number < 3)  # they keep the names they have
             await system.put("secrets", "WHERE", {"value": crm.url})
             now = await system.account()
             assert {name: now[name] for name in then} == then
@@ -49,6 +50,7 @@ async def test_a_folder_goes_on_where_it_was_left(tmp_path: Path, number: int) -
             assert (await system.private.get("/runs")).json()["total"] == 3
             await _repeats_are_known(system)
             await system.put("destinations", "off", {"settings": {"url": crm.url}})
+            assert (await system.group("off")).startswith("dest.off~")
             before = len(crm.got)
             answer = await system.track(
                 {"source": {"id": "shop"}, "session": {"id": "s-new"}, "events": [{"type": "page-view", "id": "new"}]}
@@ -94,7 +96,7 @@ def _sql(name: str, statement: str) -> Callable[[Path], None]:
 
 
 def _format_file(folder: Path) -> None:
-    (folder / "format.json").write_text(json.dumps({"format": 3, "partitions": 4}))
+    (folder / "format.json").write_text(json.dumps({"format": 4, "partitions": 4}))
 
 
 def _newest(topic: str) -> Callable[[Path], None]:
@@ -108,7 +110,7 @@ def _newest(topic: str) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (_format_file, "format 3"),
+        (_format_file, "format 4"),
         (_newest("collected"), "topic collected has format 3"),
         (_newest("processed"), "topic processed has format 3"),
         (_newest("runs"), "topic runs has format 3"),

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from pipeline.errors import NotFound
+from pipeline.errors import NotFound, Overtaken
 from pipeline.stores.definitions import Changes, Definition, Definitions, Heartbeat
 from tests.contracts.ugly import UGLY_BODIES, UGLY_NAMES
 
@@ -44,6 +44,69 @@ class DefinitionsContract:
         with pytest.raises(NotFound):
             await definitions.delete("rules", "never")
         assert await definitions.put("rules", "r", b"{}") == first + 1
+
+    async def test_a_definition_changes_only_if_it_is_still_as_read(self, open_definitions: OpenDefinitions) -> None:
+        one, other = await open_definitions(), await open_definitions()
+        first = await one.put("sources", "a", b'{"n":1}', expected=0)
+        second = await other.put("sources", "a", b'{"n":2}', expected=first)
+        for expected in (0, first, second + 1):
+            with pytest.raises(Overtaken):
+                await one.put("sources", "a", b'{"n":3}', expected=expected)
+            with pytest.raises(Overtaken):
+                await one.delete("sources", "a", expected=expected)
+        assert await other.revision() == second  # what failed used up none
+        assert await one.get("sources", "a") == Definition("sources", "a", second, False, b'{"n":2}')
+        gone = await one.delete("sources", "a", expected=second)
+        with pytest.raises(Overtaken):
+            await one.put("sources", "a", b"{}", expected=0)  # a deleted one is a row too
+        with pytest.raises(NotFound):
+            await one.delete("sources", "a", expected=second)
+        assert await one.put("sources", "a", b"{}", expected=gone) == gone + 1
+
+    async def test_of_many_who_have_read_the_same_exactly_one_changes_it(
+        self, open_definitions: OpenDefinitions
+    ) -> None:
+        writers = [await open_definitions() for _ in range(8)]
+        expected = await writers[0].put("sources", "a", b"{}")
+        changes = [writer.put("sources", "a", b"%d" % n, expected=expected) for n, writer in enumerate(writers)]
+        done = await asyncio.gather(*changes, return_exceptions=True)
+        assert [type(one) for one in done if one != expected + 1] == [Overtaken] * 7
+        row = await writers[0].get("sources", "a")
+        assert row is not None
+        assert done[int(row.body)] == expected + 1
+
+    async def test_a_definition_names_its_group(self, open_definitions: OpenDefinitions) -> None:
+        one, other = await open_definitions(), await open_definitions()
+        first = await one.put("destinations", "a", b"{}", group="dest.a~1")
+        row = Definition("destinations", "a", first, False, b"{}", "dest.a~1")
+        assert await other.get("destinations", "a") == row
+        assert (await other.changed(0)).rows == await other.list("destinations") == [row]
+        second = await one.put("destinations", "a", b"{}")
+        assert await other.get("destinations", "a") == row._replace(revision=second, group=None)
+        await one.put("destinations", "a", b"{}", group="dest.a~2")
+        gone = await one.delete("destinations", "a")
+        assert await other.get("destinations", "a") == row._replace(revision=gone, deleted=True, group=None)
+
+    async def test_a_renewed_definition_is_no_longer_as_read(self, open_definitions: OpenDefinitions) -> None:
+        one, other = await open_definitions(), await open_definitions()
+        assert await one.renew("destinations", "a", "dest.a~0")  # there was none: whoever read that is too late too
+        with pytest.raises(Overtaken):
+            await other.put("destinations", "a", b"{}", expected=0)
+        none = await other.get("destinations", "a")
+        assert none == Definition("destinations", "a", 1, True, b"{}")
+        assert await other.list("destinations") == []
+        put = await other.put("destinations", "a", b'{"n":1}', group="dest.a~1", expected=1)
+        assert not await one.renew("destinations", "a", "dest.a~1")  # it names it
+        assert await one.revision() == put
+        assert await one.renew("destinations", "a", "dest.a~2")
+        row = Definition("destinations", "a", put + 1, False, b'{"n":1}', "dest.a~1")
+        assert (await other.changed(put)).rows == [row]
+        for change in (
+            other.put("destinations", "a", b"{}", expected=put),
+            other.delete("destinations", "a", expected=put),
+        ):
+            with pytest.raises(Overtaken):
+                await change
 
     async def test_the_revision_is_that_of_the_newest_change_of_anybody(
         self, open_definitions: OpenDefinitions

@@ -191,9 +191,9 @@ class LogContract:
         position = await log.append("processed", 0, b"x", 1)
         one = await joined(log, "processed", "store", "w")
         await one.commit(0, position)
-        await log.create_group("processed", "dest.a-b_c", "start")
-        assert await log.committed("processed", 0, "dest.a-b_c") == BEGINNING
-        assert list(await log.groups("processed")) == ["dest.a-b_c", "store"]
+        await log.create_group("processed", "dest.a-b_c~0-f", "start")
+        assert await log.committed("processed", 0, "dest.a-b_c~0-f") == BEGINNING
+        assert list(await log.groups("processed")) == ["dest.a-b_c~0-f", "store"]
         assert list(await log.groups("runs")) == []
         await one.close()
 

@@ -158,3 +158,30 @@ async def test_a_definition_of_a_newer_format_stops_whoever_reads_it(
     for read in (definitions.changed(0), definitions.get("sources", "a"), definitions.list("sources")):
         with pytest.raises(UnknownFormat, match="format 2"):
             await read
+
+
+async def test_definitions_of_the_tables_before_keep_their_groups(tmp_path: Path) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path}/d.db"
+    await migrate(url, "x_")
+    definitions = await SqlDefinitions.open(url, SystemClock(), "x_")
+    rows = {("destinations", "on"): b'{"id":"on"}', ("destinations", "off"): b'{"id":"off","enabled":false}'}
+    rows |= {
+        ("destinations", "gone"): b'{"id":"gone"}',
+        ("replays", "r"): b'{"id":"r"}',
+        ("sources", "s"): b'{"id":"s"}',
+    }
+    for (kind, id), body in rows.items():
+        await definitions.put(kind, id, body)
+    await definitions.delete("destinations", "gone")
+    await definitions.close()
+    db = sqlite3.connect(tmp_path / "d.db")
+    with db:
+        db.execute("alter table x_definition drop column log_group")
+        db.execute("update x_alembic_version set version_num = '0001'")
+    db.close()
+    for _ in range(2):
+        await migrate(url, "x_")
+    definitions = await SqlDefinitions.open(url, SystemClock(), "x_")
+    named = {row.id: row.group for row in (await definitions.changed(0)).rows}
+    assert named == {"on": "dest.on", "off": None, "gone": None, "r": "replay.r", "s": None}
+    await definitions.close()

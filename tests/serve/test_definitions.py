@@ -8,6 +8,7 @@ import pytest
 
 from pipeline import definition
 from pipeline.errors import Malformed
+from pipeline.topics import destination_of
 from tests.system import running
 
 HTTP = {"url": "https://example.com/"}
@@ -145,6 +146,11 @@ async def test_the_description_says_what_may_be_put(tmp_path: Path) -> None:
 async def test_a_destination_brings_and_takes_its_group(tmp_path: Path) -> None:
     async with running(tmp_path, ()) as system:
         await system.put("destinations", "crm", {"settings": HTTP})
-        assert "dest.crm" in await system.ports.log.groups("processed")
+        first = await system.group("crm")
+        assert destination_of(first) == "crm"
+        await system.put("destinations", "crm", {"settings": HTTP, "event_type": "other"})
+        assert await system.groups("dest.") == [first]  # it stayed enabled
         await system.private.delete("/destinations/crm")
-        assert "dest.crm" not in await system.ports.log.groups("processed")
+        assert (await system.groups("dest."), await system.group("crm")) == ([], "")
+        await system.put("destinations", "crm", {"settings": HTTP})
+        assert await system.groups("dest.") == [await system.group("crm")] != [first]

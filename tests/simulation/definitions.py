@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from pipeline.errors import DefinitionsUnavailable, NotFound
+from pipeline.errors import DefinitionsUnavailable, NotFound, Overtaken
 from pipeline.stores.definitions import Changes, Definition, Heartbeat
 from tests.simulation.process import Process
 
@@ -21,13 +21,20 @@ class Rows:
         self.history: list[Definition] = []  #: every change, by revision: for the judge
         self.rows: dict[tuple[str, str], Definition] = {}
         self.heartbeats: dict[str, Heartbeat] = {}
+        self.on_write: Callable[[Definition], None] = lambda row: None
 
-    def write(self, kind: str, id: str, body: bytes, deleted: bool) -> int:
+    def write(self, kind: str, id: str, body: bytes, deleted: bool, group: str | None = None) -> int:
         self.revision += 1
-        row = Definition(kind, id, self.revision, deleted, body)
+        row = Definition(kind, id, self.revision, deleted, body, group)
         self.rows[kind, id] = row
         self.history.append(row)
+        self.on_write(row)
         return self.revision
+
+    def check(self, kind: str, id: str, expected: int | None) -> None:
+        row = self.rows.get((kind, id))
+        if expected is not None and expected != (row.revision if row else 0):
+            raise Overtaken(f"{kind[:-1]} {id!r} was changed meanwhile")
 
     def live(self, kind: str) -> list[Definition]:
         return sorted((row for row in self.rows.values() if row.kind == kind and not row.deleted), key=lambda r: r.id)
@@ -40,6 +47,10 @@ class SimulatedDefinitions:
         self._rows = rows
         self._process = process
 
+    async def _step(self, effect: Callable[[], T]) -> T:
+        self._process.step()
+        return await self._ask(effect)
+
     async def _ask(self, effect: Callable[[], T]) -> T:
         def asked() -> T:
             if self._rows.away:
@@ -48,20 +59,37 @@ class SimulatedDefinitions:
 
         return await self._process.call(asked)
 
-    async def put(self, kind: str, id: str, body: bytes) -> int:
-        return await self._ask(lambda: self._rows.write(kind, id, body, False))
+    async def put(
+        self, kind: str, id: str, body: bytes, *, group: str | None = None, expected: int | None = None
+    ) -> int:
+        def put() -> int:
+            self._rows.check(kind, id, expected)
+            return self._rows.write(kind, id, body, False, group)
 
-    async def delete(self, kind: str, id: str) -> int:
+        return await self._step(put)
+
+    async def delete(self, kind: str, id: str, *, expected: int | None = None) -> int:
         def delete() -> int:
             row = self._rows.rows.get((kind, id))
             if row is None or row.deleted:
                 raise NotFound(f"there is no {kind[:-1]} {id!r}")
+            self._rows.check(kind, id, expected)
             return self._rows.write(kind, id, b"{}", True)
 
-        return await self._ask(delete)
+        return await self._step(delete)
+
+    async def renew(self, kind: str, id: str, group: str) -> bool:
+        def renew() -> bool:
+            row = self._rows.rows.get((kind, id)) or Definition(kind, id, 0, True, b"{}")
+            if row.group == group:
+                return False
+            self._rows.write(kind, id, row.body, row.deleted, row.group)
+            return True
+
+        return await self._step(renew)
 
     async def get(self, kind: str, id: str) -> Definition | None:
-        return await self._ask(lambda: self._rows.rows.get((kind, id)))
+        return await self._step(lambda: self._rows.rows.get((kind, id)))
 
     async def list(self, kind: str, *, after: str = "", limit: int = 1000) -> Sequence[Definition]:
         return await self._ask(lambda: [row for row in self._rows.live(kind) if row.id > after][:limit])

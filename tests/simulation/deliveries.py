@@ -10,7 +10,7 @@ from pipeline import replay
 from pipeline.account_terms import Account
 from pipeline.letter import State
 from pipeline.replay import Replay
-from pipeline.topics import PROCESSED, destination_group
+from pipeline.topics import PROCESSED, destination_of, destination_reader
 from tests.simulation.due import History
 
 if TYPE_CHECKING:
@@ -76,9 +76,7 @@ class Deliveries:
                     if (asked.id, id) not in refused:  # by an owner that did not count, after which the next ones came
                         chains[asked.id, one.entry.profile or id].append(-1 if place is None else place)
                 wanted = 1 + sum(
-                    one.position <= each.ends[PROCESSED][one.partition]
-                    for each in replays
-                    if each.group == destination_group(asked.id)
+                    one.position <= each.ends[PROCESSED][one.partition] for each in replays if each.group == asked.group
                 )
                 self._check("not delivered often enough:", often[asked.id, id] >= wanted, f"{asked.id} {id}")
         for host, received in self._world.receivers.received.items():
@@ -100,7 +98,7 @@ class Deliveries:
             self._check("dead letters counted:", reader.dead == dead, f"{id} {reader.dead}, there are {dead}")
             if self._history.always("destinations", id):
                 due = len(asked_for[id])
-                least = due - self._world.gone.due[destination_group(id)]
+                least = due - self._world.gone.due[destination_reader(id)]
                 self._check("due counted:", least <= reader.due <= due, f"{id} {reader.due}, there are {due}")
                 self._check("delivered counted:", reader.delivered == reader.due - dead, f"{id} {reader.delivered}")
 
@@ -108,7 +106,7 @@ class Deliveries:
         """Letters that are counted and not written: their writer died, and the destination is off since."""
         kinds = self._world.shards.kinds
         bodies = [msgspec.json.decode(kept.body) for kept in kinds["progress"].values()]
-        listed = [set(body["letters"]) for body in bodies if body["group"] == destination_group(id)]
+        listed = [set(body["letters"]) for body in bodies if destination_of(body["group"]) == id]
         unwritten = sum(len(ids - kinds["dead"].keys()) for ids in listed)
         self._check("letters not written", not unwritten or not self._history.always("destinations", id), id)
         return unwritten

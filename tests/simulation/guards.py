@@ -24,9 +24,10 @@ from pipeline.hot import Hot
 from pipeline.progress import Progress
 from pipeline.saved import check_saved
 from pipeline.stores.documents import Document, Outcome, Saved
-from pipeline.topics import PROCESSED, STORE_GROUP, destination_group
+from pipeline.topics import PROCESSED, STORE_GROUP, destination_group, destination_reader
 from serve import changes, coalescer
 from serve.changes import Changes
+from tests.simulation.definitions import SimulatedDefinitions
 from tests.simulation.documents import Shards, SimulatedDocuments
 from tests.simulation.world import World
 
@@ -134,16 +135,32 @@ def _one_part(session: str, profile: str) -> str:
     return identity.mint(identity.Kind.DOCUMENT, session)
 
 
-async def _put_group_later(self: Changes, kind: str, id: str, body: bytes) -> int:
-    revision = await self._ports.definitions.put(kind, id, body)
-    if kind == "destinations":
+async def _group_later(self: Changes, id: str) -> str:
+    group = destination_group(id, self._ports.new_id())
 
-        async def later() -> None:
-            await asyncio.sleep(1.0)
-            await self._ports.log.create_group(PROCESSED, destination_group(id), "end")
+    async def later() -> None:
+        await asyncio.sleep(1.0)
+        await self._ports.log.create_group(PROCESSED, group, "end")
 
-        asyncio.create_task(later())  # noqa: RUF006
-    return revision
+    asyncio.create_task(later())  # noqa: RUF006
+    return group
+
+
+async def _put_anyway(self: SimulatedDefinitions, *given: Any, expected: int | None = None, **more: Any) -> int:
+    return await _put(self, *given, **more)
+
+
+async def _delete_anyway(self: SimulatedDefinitions, *given: Any, expected: int | None = None) -> int:
+    return await _delete(self, *given)
+
+
+_put, _delete = SimulatedDefinitions.put, SimulatedDefinitions.delete
+
+
+async def _named_only(self: SimulatedDefinitions, kind: str, id: str, group: str) -> bool:
+    """Whether the row names the group, and nothing else."""
+    found = await self.get(kind, id)
+    return found is None or found.group != group
 
 
 async def _as_it_is(self: Any, *given: Any) -> Any:
@@ -220,6 +237,10 @@ async def _its_own(self: Collector, partition: int) -> None:
 
 async def _no_checkpoint(self: Any, *given: Any) -> None:
     return
+
+
+def _progress(**other: Any) -> SimpleNamespace:
+    return SimpleNamespace(**{**vars(progress), **other})
 
 
 def _no_fences(world: World) -> None:
@@ -374,8 +395,8 @@ GUARDS: Sequence[Guard] = (
     Guard(
         "one progress after the other",
         ("dead letters counted", "due counted", "the account does not agree"),
-        [(channel, "progress", SimpleNamespace(load=progress.load, document=_numbered_by_envelope))],
-        only=("pause", "receivers", "scale", "late"),
+        [(channel, "progress", _progress(document=_numbered_by_envelope))],
+        only=("pause", "receivers"),
     ),
     Guard(
         "who has not counted begins anew",
@@ -392,8 +413,8 @@ GUARDS: Sequence[Guard] = (
     Guard(
         "letters written by a new owner",
         ("the account does not agree", "not delivered", "letters not written"),
-        [(channel, "progress", SimpleNamespace(load=_without_letters, document=progress.document))],
-        only=("receivers", "fuse"),
+        [(channel, "progress", _progress(load=_without_letters))],
+        only=("receivers", "fuse", "crash"),
     ),
     Guard(
         "totals of destinations",
@@ -427,7 +448,25 @@ GUARDS: Sequence[Guard] = (
         only=("lost", "append", "crash"),
         given=[(owned, "holds_documents", lambda processed: True)],  # as for a partition without documents for a week
     ),
-    Guard("group before the answer", ("not delivered",), [(Changes, "_put", _put_group_later)], only=("changes",)),
+    Guard("group before the answer", ("not delivered",), [(Changes, "_new_group", _group_later)], only=("changes",)),
+    Guard(
+        "a group's name is used once",
+        ("not delivered", "a group was dropped that its destination names"),
+        [(changes, "destination_group", lambda id, life: destination_reader(id))],
+        only=("changes", "sleeper"),
+    ),
+    Guard(
+        "compare-and-set",
+        ("not delivered", "a destination names a group that is gone"),
+        [(SimulatedDefinitions, "put", _put_anyway), (SimulatedDefinitions, "delete", _delete_anyway)],
+        only=("changes", "sleeper"),
+    ),
+    Guard(
+        "renewal before a group is dropped",
+        ("not delivered", "a destination names a group that is gone"),
+        [(SimulatedDefinitions, "renew", _named_only)],
+        only=("changes", "sleeper"),
+    ),
 )
 
 

@@ -16,6 +16,7 @@ from actors import (
     dispatcher,
     executor,
     host,
+    orphans,
     owned,
     partitions,
     persist,
@@ -42,6 +43,8 @@ _KNOBS: tuple[tuple[Any, str, tuple[float, ...]], ...] = (
     (coalescer, "_MAX_ENVELOPE_BYTES", (2_000_000, 1, 1_000)),
     (deliverer, "_CONCURRENCY", (16, 1)),
     (executor, "_CONCURRENCY", (16, 1)),
+    (orphans, "_LEAVE_S", (60.0, 0.0, 2.0)),
+    (orphans, "_LOOK_S", (10.0, 0.0)),
 )
 
 #: Pauses that only cost time: nothing happens in them.

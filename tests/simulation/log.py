@@ -91,6 +91,7 @@ class Broker:
         self.now_ms = now_ms
         self.random = random
         self.delay_s = delay_s
+        self.on_drop: Callable[[str], None] = lambda group: None
 
     def count(self, what: str) -> None:
         self.seen[what] = self.seen.get(what, 0) + 1
@@ -175,13 +176,15 @@ class Broker:
             if group.committed.get(partition, BEGINNING) != persisted:
                 self.count("commits forgotten")
                 group.committed[partition] = persisted
-                for member in group.members.values():
-                    member.rewind(partition, persisted)
+                for member in self.members:  # those whose lease has ended too: they come back and go on
+                    if member.group is group:
+                        member.rewind(partition, persisted)
 
     def drop(self, topic: str, name: str) -> None:
         group = self.topics[topic].groups.pop(name, None)
         if group is not None:
             group.dropped = True
+            self.on_drop(name)
             for member in list(group.members.values()):
                 member.tell()
             self.topics[topic].changed()
@@ -231,7 +234,7 @@ class Member:
         self._topic = broker.topics[topic]
         self._topic_name = topic
         self._name = name
-        self._group = group
+        self.group = group
         self._worker = worker
         self.process = process
         self._cursors: dict[int, Position] = {}
@@ -247,13 +250,13 @@ class Member:
         self._rebalance()
 
     def _rebalance(self) -> None:
-        for member in list(self._group.members.values()):
+        for member in list(self.group.members.values()):
             member.tell()
 
     def tell(self) -> None:
         """The assignment may have changed; this member hears of it a little later."""
         delay = self._broker.delay_s()
-        if delay and not self._group.dropped:
+        if delay and not self.group.dropped:
             asyncio.get_running_loop().call_later(delay, self._look)
         else:
             self._look()
@@ -262,8 +265,8 @@ class Member:
         if self.process.paused:
             asyncio.get_running_loop().call_later(0.1, self._look)
             return
-        live = sorted(self._group.members)
-        if self._group.dropped or self._worker not in live:
+        live = sorted(self.group.members)
+        if self.group.dropped or self._worker not in live:
             held: frozenset[int] = frozenset()
         else:
             count = len(self._topic.partitions)
@@ -285,21 +288,21 @@ class Member:
         """It beats again."""
         if (
             not self._closed
-            and not self._group.dropped
+            and not self.group.dropped
             and self.process.alive
-            and self._worker not in self._group.members
+            and self._worker not in self.group.members
         ):
-            self._group.members[self._worker] = self
+            self.group.members[self._worker] = self
             self._rebalance()
 
     def _leave(self) -> None:
-        if self._group.members.get(self._worker) is self:
-            del self._group.members[self._worker]
+        if self.group.members.get(self._worker) is self:
+            del self.group.members[self._worker]
             self._rebalance()
 
     def _check(self) -> None:
         self._broker.answer()
-        if self._group.dropped:
+        if self.group.dropped:
             raise NotFound(f"the group {self._name} was dropped")
 
     async def read(self, partition: int, max_bytes: int) -> Sequence[Message]:
@@ -307,7 +310,7 @@ class Member:
             self._check()
             after = self._cursors.get(partition)
             if after is None:
-                after = self._group.committed.get(partition, BEGINNING)
+                after = self.group.committed.get(partition, BEGINNING)
             found = self._broker.read(self._topic_name, partition, after, max_bytes)
             if found:
                 self._cursors[partition] = found[-1].position
@@ -318,24 +321,24 @@ class Member:
     async def restart(self, partition: int) -> None:
         def restart() -> None:
             self._broker.answer()
-            if not self._group.dropped:
-                self._broker.forget_commits(self._group, partition)
-            self._cursors[partition] = self._group.committed.get(partition, BEGINNING)
+            if not self.group.dropped:
+                self._broker.forget_commits(self.group, partition)
+            self._cursors[partition] = self.group.committed.get(partition, BEGINNING)
 
         await self.process.call(restart)
 
     async def commit(self, partition: int, position: Position) -> None:
         def commit() -> None:
             self._check()
-            self._broker.commit(self._group, partition, position)
+            self._broker.commit(self.group, partition, position)
 
         await self.process.call(commit)
 
     async def wait(self, timeout_s: float) -> None:
-        if self._seen == self._topic.version and self._held_seen == self.held and not self._group.dropped:
+        if self._seen == self._topic.version and self._held_seen == self.held and not self.group.dropped:
             await self._topic.wait(timeout_s)
         await self.process.gate()
-        if self._group.dropped:
+        if self.group.dropped:
             raise NotFound(f"the group {self._name} was dropped")
         self._seen, self._held_seen = self._topic.version, self.held
 
@@ -390,6 +393,10 @@ class SimulatedLog:
 
         return await self.process.call(asked)
 
+    async def _step(self, effect: Callable[[], T]) -> T:
+        self.process.step()
+        return await self._ask(effect)
+
     async def append(self, topic: str, partition: int, data: bytes, records: int) -> Position:
         return await self._ask(lambda: self.broker.append(topic, partition, data, records, shared=True))
 
@@ -424,13 +431,13 @@ class SimulatedLog:
                     }
                     made.persisted = dict(made.committed)
 
-        await self._ask(create)
+        await self._step(create)
 
     async def drop_group(self, topic: str, group: str) -> None:
-        await self._ask(lambda: self.broker.drop(topic, group))
+        await self._step(lambda: self.broker.drop(topic, group))
 
     async def groups(self, topic: str) -> Sequence[str]:
-        return await self._ask(lambda: sorted(self.broker.topics[topic].groups))
+        return await self._step(lambda: sorted(self.broker.topics[topic].groups))
 
     async def read(
         self, topic: str, partition: int, after: Position, max_bytes: int, *, inclusive: bool = False

@@ -11,7 +11,7 @@ from pipeline.log.port import Message
 from pipeline.progress import Progress
 from pipeline.stores.documents import Kind
 from pipeline.to_save import Gathered, gather, gather_runs
-from pipeline.topics import PROCESSED, RUNS
+from pipeline.topics import PROCESSED, RUNS, reader_of
 from tests.simulation.documents import Kept
 from tests.simulation.log import Broker
 
@@ -53,7 +53,7 @@ class Gone(NamedTuple):
     """What no replay of the store brings back."""
 
     letters: set[tuple[str, str]]  #: (destination, event) of what was given up
-    due: Counter[str]  #: group of a destination → deliveries that had been counted
+    due: Counter[str]  #: what reads for a destination → deliveries that had been counted
 
     def add(self, before: Copy, after: Copy) -> None:
         """One store takes the other's place."""
@@ -75,7 +75,7 @@ def _letters(copy: Copy) -> dict[str, tuple[str, str]]:
 def _due(copy: Copy) -> Counter[str]:
     due: Counter[str] = Counter()
     for progress in _progress(copy):
-        due[progress.group] += progress.due
+        due[reader_of(progress.group)] += progress.due
     return due
 
 

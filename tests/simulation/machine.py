@@ -37,7 +37,7 @@ from tests.simulation.receivers import Receivers, SimulatedHttp
 RETENTION_MS = 7 * 24 * 3600 * 1000
 
 #: A client waits this long for its answer.
-_ANSWER_S = 8.0
+ANSWER_S = 8.0
 
 _SECRETS = SecretBox(base64.urlsafe_b64encode(bytes(32)))
 
@@ -118,7 +118,7 @@ class Machine:
         """One request over HTTP. Raises `Unreachable`."""
         return await self.do(self._answer(body))
 
-    async def do(self, work: Any, within_s: float = _ANSWER_S) -> Any:
+    async def do(self, work: Any, within_s: float = ANSWER_S) -> Any:
         """Whatever this process is asked for from outside. Raises `Unreachable`, or what the work raises."""
         if not self.process.alive:
             work.close()

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any
 
-from pipeline.errors import DefinitionsUnavailable, LogUnavailable, NotFound
+from pipeline.errors import NotFound, Retry
 from serve.changes import Changes
-from tests.simulation.machine import Unreachable
+from tests.simulation.machine import ANSWER_S, Unreachable
 
 #: (kind, id) of what is changed while clients send; each asks for one type of event, or for all.
 CHANGING = (
@@ -44,7 +44,7 @@ class Operator:
     """Puts and deletes; knows the revision of the newest change that was answered."""
 
     def __init__(
-        self, random: Random, anybody: Callable[[Callable[[Changes], Awaitable[int]]], Awaitable[int]]
+        self, random: Random, anybody: Callable[[Callable[[Changes], Awaitable[int]], float], Awaitable[int]]
     ) -> None:
         self._random = random
         self._anybody = anybody
@@ -75,29 +75,36 @@ class Operator:
             else:
                 await self._insist(lambda changes, kind=kind, id=id: changes.delete(kind, id))
 
-    async def _set(self, kind: str, id: str, event_type: str | None, enabled: bool) -> None:
+    async def switch(self, times: int) -> None:
+        """Switch one destination on and off, put it as it is, and wait for no answer for long."""
+        kind, id, event_type = CHANGING[self._random.choice((0, 1))]
+        for _ in range(times):
+            await asyncio.sleep(self._random.choice((0.1, 1.0, 3.0)))
+            await self._set(kind, id, event_type, self._random.random() < 0.6, within_s=1.0)
+
+    async def _set(self, kind: str, id: str, event_type: str | None, enabled: bool, within_s: float = ANSWER_S) -> None:
         body = _workflow(id) | {"enabled": enabled}
         if kind == "destinations":
             body = _destination(id, event_type, enabled, self._random.choice((5, 6)))
         elif kind == "rules":
             body = _rule(id, event_type, enabled)
-        await self._put(kind, id, body)
+        await self._put(kind, id, body, within_s)
 
-    async def _put(self, kind: str, id: str, body: dict[str, Any]) -> None:
+    async def _put(self, kind: str, id: str, body: dict[str, Any], within_s: float = ANSWER_S) -> None:
         encoded = json.dumps({"id": id, **body}).encode()
         begun_s = asyncio.get_running_loop().time()
-        revision = await self._insist(lambda changes: changes.put(kind, id, encoded))
+        revision = await self._insist(lambda changes: changes.put(kind, id, encoded), within_s)
         if kind != "sources" and body.get("enabled", True):
             self.begun_s[revision] = begun_s
 
-    async def _insist(self, change: Callable[[Changes], Awaitable[int]]) -> int:
+    async def _insist(self, change: Callable[[Changes], Awaitable[int]], within_s: float = ANSWER_S) -> int:
         """Until it is answered; the revision, 0 when there is nothing to delete."""
         while True:
             try:
-                revision = await self._anybody(change)
+                revision = await self._anybody(change, within_s)
             except NotFound:
                 return 0
-            except (Unreachable, DefinitionsUnavailable, LogUnavailable):
+            except (Unreachable, Retry):
                 await asyncio.sleep(0.3)
             else:
                 self.revision = max(self.revision, revision)

@@ -32,6 +32,7 @@ class Process:
         self._tasks: dict[asyncio.Task[Any], None] = {}
         self._continued: asyncio.Future[None] | None = None
         self._fuse: int | None = None
+        self._stall: tuple[int, Callable[[], None]] | None = None
         self.on_death: list[Callable[[], None]] = []
         self.skew_ms = 0  #: its clock against the true one
 
@@ -64,6 +65,18 @@ class Process:
     def die_after(self, calls: int) -> None:
         """Die at the boundary of a call, that many boundaries from now."""
         self._fuse = calls
+
+    def stop_after(self, steps: int, stop: Callable[[], None]) -> None:
+        """`stop` it before it takes a step in a change of a definition or group, that many steps from now."""
+        self._stall = steps, stop
+
+    def step(self) -> None:
+        """It is about to take one."""
+        if self._stall is not None:
+            left, stop = self._stall
+            self._stall = (left - 1, stop) if left > 1 else None
+            if self._stall is None:
+                stop()
 
     def pause(self) -> None:
         """As by SIGSTOP."""

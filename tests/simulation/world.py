@@ -10,6 +10,7 @@ from typing import Any
 from pipeline import instant
 from pipeline.errors import Conflict, LogUnavailable, RayfoldError, Reject, Retry
 from pipeline.letter import State
+from pipeline.stores.definitions import Definition
 from pipeline.topics import COLLECTED, COLLECTOR_GROUP, PROCESSED, RUNS, STORE_GROUP, WORKFLOW_GROUP
 from serve.changes import Changes
 from serve.dead_letters import DeadLetters
@@ -23,7 +24,7 @@ from tests.simulation.documents import Shards
 from tests.simulation.log import LEASE_S, Broker, SimulatedLog
 from tests.simulation.loop import Stalled, VirtualLoop
 from tests.simulation.loss import Copy, Gone, copy_of, replay_from
-from tests.simulation.machine import RETENTION_MS, Answer, Machine, Servers, Unreachable
+from tests.simulation.machine import ANSWER_S, RETENTION_MS, Answer, Machine, Servers, Unreachable
 from tests.simulation.operator import Operator
 from tests.simulation.process import Process, task_factory
 from tests.simulation.receivers import MODES, Receivers
@@ -33,6 +34,7 @@ FAULTS = (
     "crash",  # a process is killed
     "fuse",  # a process is killed between two steps
     "pause",  # a process is stopped, and goes on when another has taken its place
+    "sleeper",  # a process is stopped in the middle of a change of a definition, or of what it does beside that
     "away",  # a process is killed and stays away
     "scale",  # workers come and go in order
     "broker",  # the log is away
@@ -110,6 +112,8 @@ class World:
         self.broker.faults.keeps_last = not by_age
         self.shards = Shards(self.loop.time, random, seed)
         self.rows = Rows()
+        self.rows.on_write = self._named
+        self.broker.on_drop = self._dropped
         self.receivers = Receivers(random, seed)
         self.servers = Servers(self.broker, self.shards, self.rows, self.receivers, self.time, random, self.delay_s)
         self.wrong: list[str] = []
@@ -174,6 +178,8 @@ class World:
         busy = [asyncio.create_task(client.run(random.randint(3, 9))) for client in self.clients]
         if "changes" in self.on:
             busy.append(asyncio.create_task(self.operator.run(random.randint(1, 6))))
+        if "sleeper" in self.on:
+            busy.append(asyncio.create_task(self.operator.switch(random.randint(3, 12))))
         if "days" in self.on:
             busy.append(asyncio.create_task(self._days_go_by()))
         if "erase" in self.on:
@@ -191,6 +197,10 @@ class World:
         faults.cancel()
         await asyncio.gather(faults, return_exceptions=True)
         self._calm()
+        _, late = await asyncio.wait(busy, timeout=_QUIET_S)
+        if late:
+            self.wrong.append("those who ask for something have no answer")
+            return
         await asyncio.gather(*busy)
         account = await self._quiet()
         if self.shards.kinds["dead"]:
@@ -247,6 +257,14 @@ class World:
             for number, partition in enumerate(topic.partitions)
         )
 
+    def _named(self, row: Definition) -> None:
+        if row.kind == "destinations" and row.group not in (None, *self.broker.topics[PROCESSED].groups):
+            self.wrong.append(f"a destination names a group that is gone: {row.group}")
+
+    def _dropped(self, group: str) -> None:
+        if any(row.group == group for row in self.rows.live("destinations")):
+            self.wrong.append(f"a group was dropped that its destination names: {group}")
+
     # ---- who is there
 
     def _start(self, slot: Slot) -> None:
@@ -277,9 +295,11 @@ class World:
     async def _post(self, body: bytes) -> Answer:
         return await self._api().track(body)
 
-    async def _anybody(self, change: Callable[[Changes], Awaitable[int]]) -> int:
+    async def _anybody(self, change: Callable[[Changes], Awaitable[int]], within_s: float = ANSWER_S) -> int:
         machine = self._api()
-        return int(await machine.do(change(machine.changes)))
+        if self.chaos and "sleeper" in self.on and self.random.random() < 0.5:
+            machine.process.stop_after(self.random.randint(1, 8), lambda: self._stop(machine))
+        return int(await machine.do(change(machine.changes), within_s if self.chaos else ANSWER_S))
 
     async def _decide(self, decide: Callable[[DeadLetters], Awaitable[State]]) -> State:
         machine = self._api()
@@ -348,9 +368,17 @@ class World:
                 self._restart(slot, self.random.choice((5.0, 15.0)))
 
     def _pause(self) -> None:
-        machine = self._somebody()
-        if machine is None or machine.process.paused:
+        if machine := self._somebody():
+            self._stop(machine)
+
+    def _sleeper(self) -> None:
+        if machine := self._somebody():
+            machine.process.stop_after(self.random.randint(1, 4), lambda: self._stop(machine))
+
+    def _stop(self, machine: Machine) -> None:
+        if machine.process.paused or not self.chaos:
             return
+        self.happened["stopped"] += 1
         machine.process.pause()
         slot = next((one for one in self.slots if one.machine is machine), None)
         self.loop.call_later(LEASE_S, self._expire, machine)
