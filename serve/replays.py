@@ -13,7 +13,7 @@ from pipeline import envelope, instant, replay, replay_plan
 from pipeline.definition import Destination
 from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.delivery import Selection
-from pipeline.errors import Conflict, Malformed, NotFound, RayfoldError, TooLarge
+from pipeline.errors import Conflict, Malformed, NotFound, Overtaken, RayfoldError, TooLarge
 from pipeline.log.port import BEGINNING, Position
 from pipeline.ports import Ports
 from pipeline.progress import load as load_progress
@@ -122,6 +122,13 @@ class Replays:
         return destination
 
     async def _with_groups(self, one: Replay) -> Replay:
+        """Raises `Overtaken` when one is dropped again meanwhile."""
+        try:
+            return await self._made_groups(one)
+        except NotFound:
+            raise Overtaken("this process stood still until the replay's groups were dropped: ask again") from None
+
+    async def _made_groups(self, one: Replay) -> Replay:
         log = self._ports.log
         ends = {}
         records = 0

@@ -509,7 +509,7 @@ class World:
             self.broker.faults.trims = True
 
     async def _restore(self, from_ms: int) -> None:
-        """Replay the store from the first envelope that is missing, until that is begun, by whomever."""
+        """Replay the store from the first envelope that is missing: asked for until it is begun."""
         times = ["2020-01-01T00:00:00Z"]
         if from_ms < self.time.now_ms():
             times.append(instant.to_text(from_ms))
@@ -518,9 +518,7 @@ class World:
             try:
                 machine = self._api()
                 await machine.do(machine.replays.begin(asked))
-            except Conflict:
-                return
-            except (Unreachable, Retry):
+            except (Unreachable, Retry, Conflict):  # one before it may have to end first
                 await asyncio.sleep(0.5)
             else:
                 return
