@@ -54,12 +54,7 @@ class Deliveries:
         chains: dict[tuple[str, str], list[int]] = defaultdict(list)
         own = {letter.of for letter in self._letters if letter.is_own}
         first = {host: _first_places(arrivals) for host, arrivals in self._arrivals.items()}
-        refused = {
-            (host, one.event)
-            for host, received in self._world.receivers.received.items()
-            for one in received
-            if one.refused
-        }
+        given_up = self._given_up()
         often = self._often()
         replays = self._replays()
         for one in self._events:
@@ -73,7 +68,7 @@ class Deliveries:
                     continue  # given up, and forgotten with the documents
                 if (asked.id, id) not in own:  # else it may come by hand, or have come to an owner that did not count
                     self._check("not delivered:", place is not None, f"{asked.id} {id} {one.revision}")
-                    if (asked.id, id) not in refused:  # by an owner that did not count, after which the next ones came
+                    if (asked.id, id) not in given_up:
                         chains[asked.id, one.entry.profile or id].append(-1 if place is None else place)
                 wanted = 1 + sum(
                     one.position <= each.ends[PROCESSED][one.partition] for each in replays if each.group == asked.group
@@ -101,6 +96,16 @@ class Deliveries:
                 least = due - self._world.gone.due[destination_reader(id)]
                 self._check("due counted:", least <= reader.due <= due, f"{id} {reader.due}, there are {due}")
                 self._check("delivered counted:", reader.delivered == reader.due - dead, f"{id} {reader.delivered}")
+
+    def _given_up(self) -> set[Delivery]:
+        """What an owner that did not count may have given up, after which it went on with the next: refused, or failed when more
+        than a day has passed at once. Its successor delivered it all the same, but late.
+        """
+        receivers = self._world.receivers
+        refused = {
+            (host, one.event) for host, received in receivers.received.items() for one in received if one.refused
+        }
+        return refused | receivers.failed if self._world.happened["jump"] else refused
 
     def _unwritten(self, id: str) -> int:
         """Letters that are counted and not written: their writer died, and the destination is off since."""

@@ -40,12 +40,18 @@ class _Body(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Body).decode
 
 
+def event_of(body: bytes) -> str:
+    """Which event a request brings."""
+    return _decode(body).event.id
+
+
 class Receivers:
     """By host name."""
 
     def __init__(self, random: Random, seed: object) -> None:
         self.modes: dict[str, str] = {}
         self.received: dict[str, list[Received]] = {}
+        self.failed: set[tuple[str, str]] = set()  #: (host, event) of which some request failed, for whoever sent it
         self._random = random
         self._seed = seed
 
@@ -85,9 +91,19 @@ class SimulatedHttp:
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, timeout_s: float
     ) -> Response:
         host = urlsplit(url).hostname or ""
-        wait = self._receivers.slowness_s(host)
         assert body is not None
-        response = await self._process.call(lambda: self._receivers.receive(host, headers["idempotency-key"], body))
+        try:
+            response = await self._sent(host, headers["idempotency-key"], body, timeout_s)
+        except HttpFailure:
+            self._receivers.failed.add((host, event_of(body)))
+            raise
+        if response.status != 200:
+            self._receivers.failed.add((host, event_of(body)))
+        return response
+
+    async def _sent(self, host: str, key: str, body: bytes, timeout_s: float) -> Response:
+        wait = self._receivers.slowness_s(host)
+        response = await self._process.call(lambda: self._receivers.receive(host, key, body))
         await asyncio.sleep(min(wait, timeout_s))
         await self._process.gate()
         if wait >= timeout_s:
