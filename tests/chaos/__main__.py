@@ -50,8 +50,8 @@ def chaos(
     """Kill and stop every process of a real installation under load; exit status 1 when anything went wrong."""
     plan = {layout: _plan(layout, rounds, kinds, hows, seed) for layout in layouts}
     under = conditions(f'make chaos ARGS="{shlex.join(sys.argv[1:])}"', stop_seconds)
-    found = Found()
     count = sum(map(len, plan.values()))
+    found = Found(count)
 
     def tell(line: str) -> None:
         click.echo(line)
@@ -66,12 +66,12 @@ def chaos(
             tell(f"{layout}: GIVEN UP: {error}")
 
     def rounds_of(layout: str) -> None:
+        if not kinds or _DISK in kinds:
+            _fill(layout, rounds, found, tell)
         chance = random.Random(f"{seed} {layout} moments")
         for outcome in campaign(layout, plan[layout], chance, stop_seconds, found.seconds, click.echo):
             found.outcomes.append(outcome)
             tell(f"{len(found.outcomes)}/{count} {_line(outcome)}")
-        if not kinds or _DISK in kinds:
-            _fill(layout, rounds, found, tell)
 
     with ThreadPoolExecutor(len(layouts) if together else 1) as threads:
         list(threads.map(run, layouts))

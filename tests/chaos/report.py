@@ -57,7 +57,8 @@ _HEADINGS = (
 class Found:
     """What came of a run so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, planned: int) -> None:
+        self.planned = planned  #: rounds
         self.outcomes: list[Outcome] = []
         self.filled: list[Filled] = []
         self.seconds: dict[str, str] = {}  #: layout → what a second `up` was told
@@ -68,7 +69,8 @@ class Found:
 def written(under: Mapping[str, str], found: Found) -> str:
     """The whole text."""
     outcomes, filled = found.outcomes, found.filled
-    parts = [_METHOD, "## This run\n", _table(("", ""), under.items())]
+    rounds = ("rounds", f"{len(outcomes)} of {found.planned} that were asked for")
+    parts = [_METHOD, "## This run\n", _table(("", ""), [*under.items(), rounds])]
     by_layout: dict[str, list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
         by_layout[outcome.layout].append(outcome)
