@@ -43,5 +43,9 @@ bench: setup ## measure this machine; prints a table and writes JSON
 chaos: setup ## kill and stop every process of an installation under load, many times (hours); ARGS="--rounds 1 --kinds haproxy"
 	$(BIN)/python -m tests.chaos $(ARGS)
 
+.PHONY: beside
+beside: setup ## compare with another checkout, both loaded in turn: OTHER=folder; ARGS="--load batch"
+	$(BIN)/python -m tests.beside $(OTHER) $(ARGS)
+
 clean: ## remove what setup made
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

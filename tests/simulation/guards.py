@@ -402,7 +402,7 @@ GUARDS: Sequence[Guard] = (
         "who has not counted begins anew",
         ("dead letters counted", "due counted", "the account does not agree", "not delivered"),
         [(Channel, "_save", _whoever_counts)],
-        only=("pause", "receivers", "scale"),
+        only=("jump", "pause", "receivers"),
     ),
     Guard(
         "letters after the count",
