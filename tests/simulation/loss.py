@@ -12,8 +12,8 @@ from pipeline.progress import Progress
 from pipeline.stores.documents import Kind
 from pipeline.to_save import Gathered, gather, gather_runs
 from pipeline.topics import PROCESSED, RUNS, reader_of
+from tests.simulation.broker import Broker
 from tests.simulation.documents import Kept
-from tests.simulation.log import Broker
 
 #: All that is in a store.
 Copy = Mapping[Kind, Mapping[str, Kept]]

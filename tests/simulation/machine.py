@@ -27,10 +27,11 @@ from serve.errors import status_of
 from serve.replays import Replays
 from serve.running import Running
 from serve.track import Track
+from tests.simulation.broker import Broker
 from tests.simulation.clock import ProcessClock, TrueTime
 from tests.simulation.definitions import Rows, SimulatedDefinitions
 from tests.simulation.documents import Shards, SimulatedDocuments
-from tests.simulation.log import Broker, SimulatedLog
+from tests.simulation.log import SimulatedLog
 from tests.simulation.process import Process
 from tests.simulation.receivers import Receivers, SimulatedHttp
 

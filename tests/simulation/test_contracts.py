@@ -9,9 +9,10 @@ from pipeline.stores.documents import Documents
 from tests.contracts.definitions import DefinitionsContract, OpenDefinitions
 from tests.contracts.documents import DocumentsContract
 from tests.contracts.log import LogContract, OpenLog
+from tests.simulation.broker import Broker
 from tests.simulation.definitions import Rows, SimulatedDefinitions
 from tests.simulation.documents import Shards, SimulatedDocuments
-from tests.simulation.log import Broker, SimulatedLog
+from tests.simulation.log import SimulatedLog
 from tests.simulation.process import Process
 
 

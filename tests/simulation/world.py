@@ -16,15 +16,17 @@ from serve.changes import Changes
 from serve.dead_letters import DeadLetters
 from serve.replays import Asked
 from tests.simulation import judge, knobs
+from tests.simulation.broker import Broker
 from tests.simulation.clerk import Clerk
 from tests.simulation.client import Client
 from tests.simulation.clock import TrueTime
 from tests.simulation.definitions import Rows
 from tests.simulation.documents import Shards
-from tests.simulation.log import LEASE_S, Broker, SimulatedLog
+from tests.simulation.log import SimulatedLog
 from tests.simulation.loop import Stalled, VirtualLoop
 from tests.simulation.loss import Copy, Gone, copy_of, replay_from
 from tests.simulation.machine import ANSWER_S, RETENTION_MS, Answer, Machine, Servers, Unreachable
+from tests.simulation.member import LEASE_S
 from tests.simulation.operator import Operator
 from tests.simulation.process import Process, task_factory
 from tests.simulation.receivers import MODES, Receivers
