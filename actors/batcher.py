@@ -75,8 +75,12 @@ class Batcher:
                 self.held = membership.held
                 for partition in self._heeds.keys() - self.held:
                     del self._heeds[partition]
+                for partition in self._waiting.keys() - self.held:
+                    del self._waiting[partition]
                 for partition in sorted(self.held - self._heeds.keys()):
                     await self._take_up(membership, partition)
+                if not self._waiting:
+                    self.counters.waiting = ""
                 taken: list[Message] = []
                 for partition in sorted(self._heeds):
                     taken += await membership.read(partition, _READ_BYTES)
@@ -104,6 +108,7 @@ class Batcher:
             if partition not in self._waiting:
                 _log.warning("saving of partition %d waits: %s", partition, error)
             self.counters.error(str(error))
+            self.counters.waiting = str(error)
             self._waiting[partition] = now + _LOST_PAUSE_S
             return
         self._waiting.pop(partition, None)

@@ -16,7 +16,7 @@ from pipeline.clock import Clock
 from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.document import decode_living
 from pipeline.envelope import CollectedRecords, Sender
-from pipeline.errors import Retry, Stop, StoreUnavailable, Undigested
+from pipeline.errors import Incomplete, Retry, Stop, StoreUnavailable, Undigested
 from pipeline.fold import Fold, Missing
 from pipeline.hot import Limits
 from pipeline.log.port import Log, Message, Position
@@ -132,12 +132,18 @@ class Collector:
         """
         while await self._underway.of_store() and self._partitions.may_own(partition):
             self._is_whole = False
+            self.counters.waiting = "a replay of the store is under way, input waits until it has ended"
             self._partitions.alive(partition)
             await self._clock.sleep(_RESTORING_PAUSE_S)
         async with self._looking:
             if not self._is_whole:
-                await check_all_saved(self._log, self._documents)
+                try:
+                    await check_all_saved(self._log, self._documents)
+                except Incomplete as error:
+                    self.counters.waiting = str(error)
+                    raise
                 self._is_whole = True
+                self.counters.waiting = ""
 
     async def _relieve(self, owned: Owned, partition: int) -> None:
         """Forget what is stored; while too much is not, take nothing more."""

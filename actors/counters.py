@@ -15,6 +15,7 @@ class Counters:
         self.failed = 0
         self.dead = 0
         self.paused: dict[str, str] = {}  #: destination → why somebody has to look at it
+        self.waiting = ""  #: for what the whole stage, or a partition of it, waits until somebody has put it right
         self.last_error = ""
         self.last_error_ms = 0
         self._moved: dict[Hashable, float] = {}

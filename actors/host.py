@@ -166,6 +166,7 @@ class Host:
             "failed": counters.failed,
             "dead": counters.dead,
             "paused": counters.paused,
+            "waiting": counters.waiting,
             "standing": self.standing.get(stage.name, ""),
             "last_error": counters.last_error,
             "last_error_ms": counters.last_error_ms,

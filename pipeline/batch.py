@@ -79,11 +79,6 @@ class Batch:
         self.size += len(bytes(one)) + len(bytes(other))
         return len(self._views) - 1
 
-    @property
-    def next_view(self) -> int:
-        """The index the next `view` will get."""
-        return len(self._views)
-
     def answer(self, answer: Answer) -> None:
         self._answers.append(answer)
 

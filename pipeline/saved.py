@@ -16,12 +16,14 @@ from pipeline.to_save import Gathered, gather, holds_documents
 from pipeline.topics import PROCESSED, STORE_GROUP
 
 
-async def check_saved(log: Log, documents: Documents, partition: int) -> None:
+async def check_saved(log: Log, documents: Documents, partition: int, until: Position | None = None) -> None:
     """Raises `Incomplete` when a document is missing, or older, of the newest envelope with documents that was saved.
 
-    Nothing is known of a partition in which nothing was saved, nor of one without documents for longer than retention.
+    `until`: of those up to that position. Nothing is known of a partition in which nothing was saved, nor of one without
+    documents for longer than retention.
     """
-    saved = await _at(log, partition, await log.committed(PROCESSED, partition, STORE_GROUP))
+    committed = await log.committed(PROCESSED, partition, STORE_GROUP)
+    saved = await _at(log, partition, committed if until is None else min(until, committed))
     if saved is not None and not holds_documents(saved):
         saved = await _at(log, partition, saved.documents_at)
     if saved is None:

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pipeline.errors import RayfoldError
-from serve.errors import json_response, refusal
+from serve.errors import answer, json_response
 
 _log = logging.getLogger(__name__)
 
@@ -17,8 +17,8 @@ _log = logging.getLogger(__name__)
 class Direct:
     """An ASGI application: `POST path` is answered by `endpoint`, everything else by `others`.
 
-    FastAPI's and Starlette's layers cost more than a single event's whole intake. An error is answered as
-    `serve.errors.install` would have it answered.
+    FastAPI's and Starlette's layers cost more than a single event's whole intake. Errors are answered as everywhere else;
+    one that nobody foresaw is logged and answered 500.
     """
 
     def __init__(self, path: str, endpoint: Callable[[Request], Awaitable[Response]], others: ASGIApp) -> None:
@@ -36,10 +36,8 @@ class Direct:
     async def _answer(self, request: Request) -> Response:
         try:
             return await self._endpoint(request)
-        except RayfoldError as error:
-            return refusal(error)
-        except HTTPException as error:
-            return json_response({"detail": error.detail}, error.status_code, error.headers)
+        except (RayfoldError, HTTPException) as error:
+            return answer(error)
         except Exception:  # noqa: BLE001  (whatever it is: the log has it, and the client knows that nothing was promised)
             _log.exception("POST %s failed", self._path)
             return json_response({"detail": "unforeseen error, see the log of the public API; send it again"}, 500)

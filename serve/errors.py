@@ -43,17 +43,19 @@ def refusal(error: RayfoldError) -> Response:
     return json_response(body, status_of(error), headers)
 
 
-async def _on_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RayfoldError)
-    return refusal(error)
-
-
-async def _on_http(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
+def answer(error: RayfoldError | HTTPException) -> Response:
+    """The answer for an error raised on purpose, ours or the framework's."""
+    if isinstance(error, RayfoldError):
+        return refusal(error)
     return json_response({"detail": error.detail}, error.status_code, error.headers)
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RayfoldError | HTTPException)
+    return answer(error)
 
 
 def install(app: FastAPI) -> None:
     """Make an application answer errors this way."""
     app.add_exception_handler(RayfoldError, _on_error)
-    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(HTTPException, _on_error)

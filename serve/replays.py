@@ -13,14 +13,15 @@ from pipeline import envelope, instant, replay, replay_plan
 from pipeline.definition import Destination
 from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.delivery import Selection
-from pipeline.errors import Conflict, Malformed, NotFound, Overtaken, RayfoldError, TooLarge
+from pipeline.errors import Conflict, Incomplete, Malformed, NotFound, Overtaken, RayfoldError, TooLarge
 from pipeline.log.port import BEGINNING, Position
 from pipeline.ports import Ports
 from pipeline.progress import load as load_progress
 from pipeline.progress import of_life
 from pipeline.replay import KIND, Replay
+from pipeline.saved import check_saved
 from pipeline.shape import fault
-from pipeline.topics import STORE_GROUP, destination_of, destination_reader, reader_of
+from pipeline.topics import PROCESSED, STORE_GROUP, destination_of, destination_reader, reader_of
 from pipeline.underway import Underway
 from pipeline.undisturbed import Undisturbed
 from serve.body import read_body
@@ -72,26 +73,52 @@ class Replays:
         """Its groups stand before its row, its row before the answer: retention takes nothing of it.
 
         A crash in between leaves a group that nobody reads for; it is dropped a minute later. Raises `Conflict` while another
-        replay of the group is under way: the two would overtake each other. Those that have ended are forgotten, also of
-        earlier lives of the destination. Raises `Overtaken` when this process stood still until its groups were dropped.
+        replay of the group is under way, as the two would overtake each other, and for one of the store that begins too late;
+        `Overtaken` when this process stood still until its groups were dropped. Those that have ended are forgotten, also of
+        earlier lives of the destination.
         """
         async with self._one_at_a_time:
             one, _ = await self._made(asked)
             replays, reader = self._watch.catalog.replays.values(), reader_of(one.group)
             known = [other.id for other in replays if reader_of(other.group) == reader]
-            for other in await self._underway.replays():
-                if other.group == one.group:
-                    raise Conflict(f"replay {other.id} of {one.group} is under way: let it end, or end it")
+            await self._check_alone(one)
             await self._forget(known)
             try:
                 one = await self._with_groups(one)
+                await self._check_early(one)
                 begins = await replay_plan.log_begins(self._ports.log, one)
                 await self._ports.definitions.put(KIND, one.id, envelope.encode(one), group=one.reader, expected=0)
             except RayfoldError:
                 await replay.end(self._ports.log, one.id)
                 raise
             await self._watch.refresh()
+            try:
+                await self._check_alone(one)  # this process may have stood still since it looked
+            except Conflict:
+                await self.end(one.id)
+                raise
             return {**_shown(one), "log_begins": begins}
+
+    async def _check_alone(self, one: Replay) -> None:
+        """Raises `Conflict` when another replay of its group is under way."""
+        for other in await self._underway.replays():
+            if other.group == one.group and other.id != one.id:
+                raise Conflict(f"replay {other.id} of {reader_of(one.group)} is under way: let it end, or end it")
+
+    async def _check_early(self, one: Replay) -> None:
+        """Raises `Conflict` when the store has lost something that lies before where its replay begins.
+
+        Such a replay would bring back what was saved last, and with it what tells that something is missing.
+        """
+        if not one.is_of_store:
+            return
+        log = self._ports.log
+        for partition in range(log.partitions):
+            begin = await log.committed(PROCESSED, partition, one.reader)
+            try:
+                await check_saved(log, self._ports.documents, partition, begin)
+            except Incomplete as error:
+                raise Conflict(f"this begins too late, {error}") from error
 
     async def _forget(self, ended: Sequence[str]) -> None:
         """Each is read by every account: they must not pile up."""

@@ -161,6 +161,7 @@ def _summed(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "partitions": sorted({partition for row in rows for partition in row["partitions"]}),
         **{name: sum(row[name] for row in rows) for name in ("received", "handled", "failed", "dead")},
         "paused": {id: why for row in rows for id, why in row.get("paused", {}).items()},
+        "waiting": next((row["waiting"] for row in rows if row.get("waiting")), ""),
         "standing": next((row["standing"] for row in rows if row.get("standing")), ""),
         "last_error": newest["last_error"] if newest else "",
         "last_error_time": instant.to_text(newest["last_error_ms"]) if newest else None,

@@ -110,6 +110,8 @@ def _stage(name: str, row: dict[str, Any], status: dict[str, Any]) -> Finding:
         return Finding(name, False, "no worker is alive", "look into the folder's ray.log and `rayfold status`")
     if row.get("standing"):
         return Finding(name, False, f"stands still: {row['standing']}", "mend that, then start Rayfold again")
+    if row.get("waiting"):
+        return Finding(name, False, f"waits: {row['waiting']}", "nothing is lost meanwhile; docs/replay.md says more")
     lag = float(row.get("lag_seconds") or 0)
     if lag > _MUCH_LAG_S:
         error = row.get("last_error") or "no error was reported"

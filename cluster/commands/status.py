@@ -48,10 +48,11 @@ def status(data: Path | None, host: str | None, port: int | None, as_json: bool)
 
 
 def troubles(stages: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """A line for each stage's last error, and for each destination that waits for somebody."""
+    """A line for each stage's last error, and for each stage and destination that waits for somebody."""
     lines = [
         f"{name}: {row['last_error_time']} {row['last_error']}" for name, row in stages.items() if row.get("last_error")
     ]
+    lines += [f"{name} waits: {row['waiting']}" for name, row in stages.items() if row.get("waiting")]
     for row in stages.values():
         lines += [f"destination {id} is paused: {why}" for id, why in row.get("paused", {}).items()]
     return lines

@@ -101,7 +101,7 @@ class SqlDefinitions:
             async with _translated(), self._one_at_a_time, self._engine.begin() as connection:
                 revision = await self._next_revision(connection)
                 found = await self._row(connection, kind, id) or Definition(kind, id, 0, True, b"{}")
-                if found.group == group:
+                if found.group == group and not found.deleted:
                     raise _Named  # so that no revision is used up
                 row = _columns_of(found._replace(revision=revision))
                 await connection.execute(_upsert(connection, self._tables.definition, row, ("kind", "id")))

@@ -81,7 +81,7 @@ class SimulatedDefinitions:
     async def renew(self, kind: str, id: str, group: str) -> bool:
         def renew() -> bool:
             row = self._rows.rows.get((kind, id)) or Definition(kind, id, 0, True, b"{}")
-            if row.group == group:
+            if row.group == group and not row.deleted:
                 return False
             self._rows.write(kind, id, row.body, row.deleted, row.group)
             return True

@@ -91,6 +91,7 @@ class Deliveries:
             own = [letter for letter in self._letters if letter.is_own and letter.of[0] == id]
             dead = len(own) + self._unwritten(id) - sum(letter.is_sent for letter in own)
             self._check("dead letters counted:", reader.dead == dead, f"{id} {reader.dead}, there are {dead}")
+            self._check("more due than asked for:", reader.due <= len(asked_for[id]), f"{id} {reader.due}")
             if self._history.always("destinations", id):
                 due = len(asked_for[id])
                 least = due - self._world.gone.due[destination_reader(id)]

@@ -27,6 +27,7 @@ from pipeline.stores.documents import Document, Outcome, Saved
 from pipeline.topics import PROCESSED, STORE_GROUP, destination_group, destination_reader
 from serve import changes, coalescer
 from serve.changes import Changes
+from serve.replays import Replays
 from tests.simulation.definitions import SimulatedDefinitions
 from tests.simulation.documents import Shards, SimulatedDocuments
 from tests.simulation.world import World
@@ -133,6 +134,16 @@ def _mint_again(kind: identity.Kind, value: str) -> str:
 
 def _one_part(session: str, profile: str) -> str:
     return identity.mint(identity.Kind.DOCUMENT, session)
+
+
+async def _no_check(self: Any, one: Any) -> None:
+    pass
+
+
+async def _group_of_all(self: Changes, id: str) -> str:
+    group = destination_group(id, self._ports.new_id())
+    await self._ports.log.create_group(PROCESSED, group, "start")
+    return group
 
 
 async def _group_later(self: Changes, id: str) -> str:
@@ -446,8 +457,18 @@ GUARDS: Sequence[Guard] = (
         _COUNTED_ANEW,
         [(Collector, "_until_whole", _its_own)],
         only=("lost", "append", "crash"),
-        given=[(owned, "holds_documents", lambda processed: True)],  # as for a partition without documents for a week
+        given=[  # as for a partition without documents for a week, whose loss nobody who replays too late is told of
+            (owned, "holds_documents", lambda processed: True),
+            (World, "_restore_late", _no_check),
+        ],
     ),
+    Guard(
+        "replays of the store begin early enough",
+        _COUNTED_ANEW,
+        [(Replays, "_check_early", _no_check)],
+        only=("lost", "append", "crash"),
+    ),
+    Guard("a group begins at the end", ("more due",), [(Changes, "_new_group", _group_of_all)], only=("changes",)),
     Guard("group before the answer", ("not delivered",), [(Changes, "_new_group", _group_later)], only=("changes",)),
     Guard(
         "a group's name is used once",

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -513,8 +514,11 @@ class World:
     async def _restore(self, from_ms: int) -> None:
         """Replay the store from the first envelope that is missing: asked for until it is begun."""
         times = ["2020-01-01T00:00:00Z"]
-        if from_ms < self.time.now_ms():
+        now_ms = self.time.now_ms()
+        if from_ms < now_ms:
             times.append(instant.to_text(from_ms))
+            if self.losses.random() < 0.5:
+                await self._restore_late(instant.to_text(self.losses.randint(from_ms + 1, now_ms)))
         asked = Asked(group="store", from_=self.losses.choice(times))
         while True:
             try:
@@ -524,6 +528,13 @@ class World:
                 await asyncio.sleep(0.5)
             else:
                 return
+
+    async def _restore_late(self, time: str) -> None:
+        """From a time after the first envelope that is missing: refused, unless nothing is missing before it after all."""
+        with suppress(Conflict, Unreachable, Retry):
+            machine = self._api()
+            await machine.do(machine.replays.begin(Asked(group="store", from_=time)))
+            self.happened["replay of the store begun late"] += 1
 
     async def _days_go_by(self) -> None:
         """Weeks in which nobody is away for long."""
