@@ -96,6 +96,35 @@ async def test_an_older_copy_is_noticed_and_nothing_counts_twice(tmp_path: Path)
         assert (await system.quiet())["stored"] == 17
 
 
+async def test_a_replay_that_begins_too_late_is_refused_for_it_would_hide_what_is_missing(tmp_path: Path) -> None:
+    data, copy = _folders(tmp_path)
+    async with running(data) as system:
+        await system.put("sources", "shop", {"static_profile_id": True})
+        await _send(system, range(2))
+        await system.quiet()
+    copied = _copy(data, copy)
+    async with running(data) as system:
+        await _send(system, range(2, 6))
+        await system.quiet()
+        late = instant.to_text(time.time_ns() // 1_000_000)
+        await _send(system, range(6, 7))
+        await system.quiet()
+    _put_back(data, copy)
+    async with running(data) as system:
+        await _noticed(system, "collector", "batcher")
+        stages = (await system.status())["stages"]
+        assert all(REMEDY in stages[stage]["waiting"] for stage in ("collector", "batcher"))
+        refused = await system.private.post("/replays", json={"group": "store", "from": late})
+        assert (refused.status_code, "begins too late" in refused.text) == (409, True)
+        await replayed(system, {"group": "store", "from": copied})
+        await _send_waiting(system, range(7))
+        account = await system.quiet(40)
+        assert (account["stored"], account["duplicate"], await _interest(system)) == (7, 7, 7)
+        async with asyncio.timeout(15):
+            while any(row["waiting"] for row in (await system.status())["stages"].values()):
+                await asyncio.sleep(0.05)
+
+
 async def test_an_emptied_store_is_noticed_before_a_tail_is_saved_into_it(tmp_path: Path) -> None:
     async with running(tmp_path) as system:
         await system.put("sources", "shop", {"static_profile_id": True})
