@@ -58,8 +58,8 @@ class Replays:
         """
         one, selection = await self._made(asked)
         try:
+            one = await self._with_groups(one)
             async with asyncio.timeout(_COUNTING_S):
-                one = await self._with_groups(one)
                 counted = await replay_plan.count(self._ports.log, one, selection)
                 return {**_shown(one), **counted, "log_begins": await replay_plan.log_begins(self._ports.log, one)}
         except TimeoutError:

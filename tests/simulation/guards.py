@@ -463,7 +463,7 @@ GUARDS: Sequence[Guard] = (
         ],
     ),
     Guard(
-        "replays of the store begin early enough",
+        "store replays begin early",
         _COUNTED_ANEW,
         [(Replays, "_check_early", _no_check)],
         only=("lost", "append", "crash"),

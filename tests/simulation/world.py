@@ -245,7 +245,8 @@ class World:
             except Exception as error:  # noqa: BLE001  (whatever it is: the judge is told)
                 self.wrong.append(f"no account: {type(error).__name__}: {error}")
                 return None
-            if account.quiet and account.balanced and account.verified:
+            agrees = account.quiet and account.balanced and account.verified
+            if agrees and self._at_rest():  # else a change nobody waits for has begun a replay meanwhile
                 return account
             await asyncio.sleep(1.0)
         self.wrong.append(f"the account does not agree: {account}")
