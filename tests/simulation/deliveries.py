@@ -128,7 +128,8 @@ class Deliveries:
         if self._world.broker.seen.get("retention dropped something"):
             return []
         rows: Iterator[Any] = (row for row in self._world.rows.history if row.kind == replay.KIND and not row.deleted)
-        return [one for row in rows if not (one := replay.decode(row.body)).is_of_store]
+        replays = [replay.decode(row.body) for row in rows if row.id not in self._world.withdrawn]
+        return [one for one in replays if not one.is_of_store]
 
 
 def _letter(body: bytes) -> _Letter:

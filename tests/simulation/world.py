@@ -12,7 +12,7 @@ from pipeline import instant
 from pipeline.errors import Conflict, LogUnavailable, RayfoldError, Reject, Retry
 from pipeline.letter import State
 from pipeline.stores.definitions import Definition
-from pipeline.topics import COLLECTED, COLLECTOR_GROUP, PROCESSED, RUNS, STORE_GROUP, WORKFLOW_GROUP
+from pipeline.topics import COLLECTED, COLLECTOR_GROUP, PROCESSED, RUNS, STORE_GROUP, WORKFLOW_GROUP, replay_group
 from serve.changes import Changes
 from serve.dead_letters import DeadLetters
 from serve.replays import Asked
@@ -119,6 +119,7 @@ class World:
         self.broker.on_drop = self._dropped
         self.receivers = Receivers(random, seed)
         self.servers = Servers(self.broker, self.shards, self.rows, self.receivers, self.time, random, self.delay_s)
+        self.withdrawn: set[str] = set()  #: replays that were ended before they were through
         self.wrong: list[str] = []
         self.happened: Counter[str] = Counter()
         self.chaos = False
@@ -262,6 +263,8 @@ class World:
         )
 
     def _named(self, row: Definition) -> None:
+        if row.deleted and replay_group(row.id) in self.broker.topics[PROCESSED].groups:
+            self.withdrawn.add(row.id)
         if row.kind == "destinations" and row.group not in (None, *self.broker.topics[PROCESSED].groups):
             self.wrong.append(f"a destination names a group that is gone: {row.group}")
 
