@@ -36,9 +36,6 @@ class Missing(NamedTuple):
         return bool(self.profiles or self.sessions or self.events)
 
 
-_NOTHING = Missing()
-
-
 class _Located(NamedTuple):
     """Where a payload belongs."""
 
@@ -78,7 +75,7 @@ class Fold:
         found = follow(record.id if isinstance(record, Alias) else record.profile, self.hot, *self._place)
         if isinstance(found, Unknown):
             return Missing(profiles=frozenset((found.profile,)), events=events)
-        return Missing(events=events) if events else _NOTHING
+        return Missing(events=events)
 
     @property
     def _place(self) -> tuple[int, int]:
@@ -101,16 +98,15 @@ class Fold:
     def _locate(self, payload: Payload) -> _Located:
         events = self._missing_events(payload)
         if payload.profile_less:
-            return _Located(Missing(events=events) if events else _NOTHING)
+            return _Located(Missing(events=events))
         decision = resolve(payload, self.hot, *self._place)
         if isinstance(decision, Unknown):
             return _Located(Missing(profiles=frozenset((decision.profile,)), events=events), decision)
         if isinstance(decision, Elsewhere):
-            return _Located(Missing(events=events) if events else _NOTHING, decision)
+            return _Located(Missing(events=events), decision)
         session = identity.session_document_id(payload.session, decision.profile)
-        if self.hot.get(session) is None:
-            return _Located(Missing(sessions=frozenset((session,)), events=events), decision, session)
-        return _Located(Missing(events=events) if events else _NOTHING, decision, session)
+        sessions = frozenset() if self.hot.get(session) is not None else frozenset((session,))
+        return _Located(Missing(sessions=sessions, events=events), decision, session)
 
     # ---- application
 
@@ -143,7 +139,7 @@ class Fold:
         """
         if not isinstance(record, Payload):
             batch.totals.refused += 1
-            return _NOTHING
+            return Missing()
         if events := self._missing_events(record):
             return Missing(events=events)
         fresh, _ = self._count_in(record, api, batch)
@@ -152,7 +148,7 @@ class Fold:
         for event in fresh:
             batch.receipt(event.id, {**_receipt(event, record, "rejected"), "reason": reason})
         self._answer(record, None, [], record.events, batch)
-        return _NOTHING
+        return Missing()
 
     def _payload(self, payload: Payload, located: _Located, api: bool, catalog: Catalog, batch: Batch) -> None:
         fresh, repeated = self._count_in(payload, api, batch)
