@@ -6,9 +6,8 @@ from pipeline.clock import Clock
 from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.errors import DefinitionsUnavailable
 from pipeline.log.port import Log
-from pipeline.release import release
+from pipeline.release import release, unnamed
 from pipeline.stores.definitions import Definitions
-from pipeline.topics import DESTINATION_GROUPS, PROCESSED, REPLAY_GROUPS, RUNS
 
 _log = logging.getLogger(__name__)
 
@@ -34,9 +33,7 @@ class Orphans:
         if now - self._looked < _LOOK_S:
             return
         self._looked = now
-        groups = {*await self._log.groups(PROCESSED), *await self._log.groups(RUNS)}
-        found = {group for group in groups if group.startswith((DESTINATION_GROUPS, REPLAY_GROUPS))}
-        orphans = found - self._wanted()
+        orphans = await unnamed(self._log, self._watch.catalog)
         self._since = {group: self._since.get(group, now) for group in orphans}
         for group in [group for group, since in self._since.items() if now - since >= _LEAVE_S]:
             try:
@@ -44,7 +41,3 @@ class Orphans:
                     _log.warning("group %s is dropped: no enabled destination and no replay names it", group)
             except DefinitionsUnavailable:
                 return  # who names it is not known
-
-    def _wanted(self) -> set[str]:
-        catalog = self._watch.catalog
-        return {*catalog.lives.values(), *(replay.reader for replay in catalog.replays.values())}

@@ -13,7 +13,7 @@ from pipeline.http.aiohttp import AiohttpClient
 from pipeline.log.port import Log
 from pipeline.log.sqlite import SqliteLog
 from pipeline.ports import Ports
-from pipeline.release import release
+from pipeline.release import release, unnamed
 from pipeline.secrets import SecretBox
 from pipeline.stores.sqlalchemy import SqlDefinitions
 from pipeline.stores.sqlite import SqliteDocuments
@@ -107,16 +107,9 @@ async def arrange(settings: Settings, *, alone: bool) -> None:
                 group = topics.destination_reader(id)
                 await definitions.put("destinations", id, row.body, group=group, expected=row.revision)
         await watch.refresh()
-        wanted = set(watch.catalog.lives.values())
-        for group in await log.groups(topics.PROCESSED) if alone else ():
-            if group.startswith(topics.DESTINATION_GROUPS) and group not in wanted:
-                await release(log, definitions, group)  # of a change that was cut off half-way
-        replays = {one.reader for one in watch.catalog.replays.values()}
-        for topic in topics.TOPICS if alone else ():
-            for group in await log.groups(topic):
-                if group.startswith(topics.REPLAY_GROUPS) and group not in replays:
-                    await log.drop_group(topic, group)
-        for group in wanted:
+        for group in await unnamed(log, watch.catalog) if alone else ():
+            await release(log, definitions, group)
+        for group in watch.catalog.lives.values():
             await log.create_group(topics.PROCESSED, group, "end")
     finally:
         await definitions.close()
