@@ -23,8 +23,17 @@ def _batcher(ports: Ports, watch: DefinitionsWatch, worker: str, retention_ms: i
 
 
 def _dispatcher(ports: Ports, watch: DefinitionsWatch, worker: str, retention_ms: int) -> Stage:
-    log, documents, definitions, http, clock, random, _, secrets = ports
-    return Dispatcher(log, documents, definitions, watch, http, clock, worker, random, secrets)
+    return Dispatcher(
+        ports.log,
+        ports.documents,
+        ports.definitions,
+        watch,
+        ports.http,
+        ports.clock,
+        worker,
+        ports.random,
+        ports.secrets,
+    )
 
 
 def _executor(ports: Ports, watch: DefinitionsWatch, worker: str, retention_ms: int) -> Stage:

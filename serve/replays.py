@@ -150,18 +150,15 @@ class Replays:
 
     async def _with_groups(self, one: Replay) -> Replay:
         """Raises `Overtaken` when one is dropped again meanwhile."""
-        try:
-            return await self._made_groups(one)
-        except NotFound:
-            raise Overtaken("this process stood still until the replay's groups were dropped: ask again") from None
-
-    async def _made_groups(self, one: Replay) -> Replay:
         log = self._ports.log
         ends = {}
         records = 0
         for topic in replay.topics_of(one.group):
             await log.create_group(topic, one.reader, one.from_ms)
-            records += (await log.backlog(topic, one.reader)).records
+            try:
+                records += (await log.backlog(topic, one.reader)).records
+            except NotFound:
+                raise Overtaken("this process stood still until the replay's groups were dropped: ask again") from None
             ends[topic] = [await self._end(one, topic, partition) for partition in range(log.partitions)]
         return msgspec.structs.replace(one, ends=ends, records=records)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from cluster.commands.status import without_group
 from cluster.options import client_of, installation
 
 _TERMS = ("stored", "duplicate", "rejected", "not_stored", "dead", "in_flight")
@@ -34,10 +35,7 @@ def as_text(found: dict[str, Any]) -> str:
     lines.append(f"  internal    {found['internal']:>{width},}   (made by Rayfold itself)")
     for id, row in found["destinations"].items():
         lines.append(f"  destination {id}: " + ", ".join(f"{key} {value:,}" for key, value in row.items()))
-    for id in found["without_group"]:
-        lines.append(
-            f"  destination {id} has no group on the log: what comes is not delivered to it; see `rayfold doctor`"
-        )
+    lines += [f"  {line}" for line in without_group(found["without_group"])]
     for id, row in found["replays"].items():
         lines.append(f"  replay {id}: " + ", ".join(f"{key} {value:,}" for key, value in row.items()))
     lines.append("  workflows: " + ", ".join(f"{key} {value:,}" for key, value in found["workflows"].items()))

@@ -1,7 +1,7 @@
 """`rayfold status`"""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +58,20 @@ def troubles(stages: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return lines
 
 
+def without_group(destinations: Iterable[str]) -> list[str]:
+    """A line for each that nobody reads for."""
+    return [
+        f"destination {id} has no group on the log: what comes is not delivered to it; see `rayfold doctor`"
+        for id in destinations
+    ]
+
+
 def title(found: Mapping[str, Any]) -> str:
     """What holds for all stages, and which are not where one looks for them."""
     said = f"layout {found['layout']}, {found['partitions']} partitions, revision {found['revision']}"
     if found["refuses"]:
         said += f"\nno event can be taken, and heartbeats may be missing: {found['refuses']}"
-    for id in found["without_group"]:
-        said += f"\ndestination {id} has no group on the log: what comes is not delivered to it; see `rayfold doctor`"
+    said += "".join(f"\n{line}" for line in without_group(found["without_group"]))
     if not found["controlled"]:
         said += "\nRay Serve's controller does not answer: no worker is replaced"
     if not found["collector_enabled"]:
