@@ -37,11 +37,23 @@ def _folders(within: Path) -> tuple[Path, Path]:
     return within / "data", within / "copy"
 
 
+def _now() -> str:
+    return instant.to_text(time.time_ns() // 1_000_000)
+
+
+async def _more(data: Path, numbers: range) -> None:
+    """An installation comes up, gets these, and is stopped once they are saved."""
+    async with running(data) as system:
+        await system.put("sources", "shop", {"static_profile_id": True})
+        await _send(system, numbers)
+        await system.quiet()
+
+
 def _copy(data: Path, to: Path) -> str:
     """The documents as they are, nobody being at work; returns the time."""
     for file in data.glob("documents.*"):
         shutil.copy(file, to)
-    return instant.to_text(time.time_ns() // 1_000_000)
+    return _now()
 
 
 def _put_back(data: Path, copy: Path | None) -> None:
@@ -69,21 +81,14 @@ async def _interest(system: System, who: str = "p") -> int:
 
 async def test_an_older_copy_is_noticed_and_nothing_counts_twice(tmp_path: Path) -> None:
     data, copy = _folders(tmp_path)
-    async with running(data) as system:
-        await system.put("sources", "shop", {"static_profile_id": True})
-        await _send(system, range(5))
-        await system.quiet()
+    await _more(data, range(5))
     copied = _copy(data, copy)
-    async with running(data) as system:
-        await _send(system, range(5, 9))
-        await system.quiet()
+    await _more(data, range(5, 9))
     async with running(data, ("collector",)) as system:
         await _send(system, range(9, 12))  # what the batcher would save over the loss
     _put_back(data, copy)
     async with running(data) as system:
-        for number in range(15):  # repeats of all there were, and three more
-            one = payload("shop", profile={"id": "p"}, session={"id": "s-p"}, events=[_event(number)])
-            assert (await system.track(one)).status_code == 200
+        await _send_waiting(system, range(15))  # repeats of all there were, and three more
         await _noticed(system, "collector", "batcher")
         assert await _interest(system) == 5  # neither folded on nor saved over
         account = await system.account()
@@ -98,17 +103,11 @@ async def test_an_older_copy_is_noticed_and_nothing_counts_twice(tmp_path: Path)
 
 async def test_a_replay_that_begins_too_late_is_refused_for_it_would_hide_what_is_missing(tmp_path: Path) -> None:
     data, copy = _folders(tmp_path)
-    async with running(data) as system:
-        await system.put("sources", "shop", {"static_profile_id": True})
-        await _send(system, range(2))
-        await system.quiet()
+    await _more(data, range(2))
     copied = _copy(data, copy)
-    async with running(data) as system:
-        await _send(system, range(2, 6))
-        await system.quiet()
-        late = instant.to_text(time.time_ns() // 1_000_000)
-        await _send(system, range(6, 7))
-        await system.quiet()
+    await _more(data, range(2, 6))
+    late = _now()
+    await _more(data, range(6, 7))
     _put_back(data, copy)
     async with running(data) as system:
         await _noticed(system, "collector", "batcher")
@@ -126,10 +125,7 @@ async def test_a_replay_that_begins_too_late_is_refused_for_it_would_hide_what_i
 
 
 async def test_an_emptied_store_is_noticed_before_a_tail_is_saved_into_it(tmp_path: Path) -> None:
-    async with running(tmp_path) as system:
-        await system.put("sources", "shop", {"static_profile_id": True})
-        await _send(system, range(4))
-        await system.quiet()
+    await _more(tmp_path, range(4))
     async with running(tmp_path, ("collector",)) as system:
         await _send(system, range(4, 6))
     _put_back(tmp_path, None)
@@ -153,14 +149,9 @@ async def _send_waiting(system: System, numbers: range) -> None:
 
 async def test_a_partition_whose_newest_envelope_holds_no_document_tells_as_well(tmp_path: Path) -> None:
     data, copy = _folders(tmp_path)
-    async with running(data) as system:
-        await system.put("sources", "shop", {"static_profile_id": True})
-        await _send(system, range(1))
-        await system.quiet()
+    await _more(data, range(1))
     copied = _copy(data, copy)
-    async with running(data) as system:
-        await _send(system, range(1, 2))
-        await system.quiet()
+    await _more(data, range(1, 2))
     async with running(data) as system:  # opened anew: it knows of the last documents by the last envelope
         await _repeat_without_a_trace(system)
         await _repeat_without_a_trace(system)
@@ -178,8 +169,7 @@ async def _repeat_without_a_trace(system: System) -> None:
     one = payload("shop", profile={"id": "p"}, session={"id": "s-p"}, events=[_event(1)])
     assert (await system.track(one, wait="processed")).status_code == 200
     await system.quiet()
-    partition = identity.partition(identity.mint(identity.Kind.PROFILE, "p"), 4)
-    last = await system.ports.log.last(PROCESSED, partition)
+    last = await system.ports.log.last(PROCESSED, _partition("p"))
     assert last is not None
     newest = envelope.decode_processed(last.data)
     assert not any((newest.events, newest.profiles, newest.sessions, newest.receipts))
@@ -194,9 +184,7 @@ async def test_a_partition_that_lost_nothing_is_saved_on_and_waits_with_its_inpu
         await _send(system, range(100, 101), other)
         await system.quiet()
     copied = _copy(data, copy)
-    async with running(data) as system:
-        await _send(system, range(1, 2))
-        await system.quiet()
+    await _more(data, range(1, 2))
     async with running(data, ("collector",)) as system:
         await _send(system, range(101, 102), other)
     _put_back(data, copy)

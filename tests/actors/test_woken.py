@@ -1,13 +1,14 @@
 """A process that stood still in the middle of something wakes up in a later life of a destination, and disturbs nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from actors.dispatcher import Dispatcher
 from actors.orphans import Orphans
 from pipeline.clock import SystemClock
 from pipeline.definitions_watch import DefinitionsWatch
@@ -203,8 +204,9 @@ async def test_a_channel_of_an_earlier_life_passes_everything_by_though_nobody_h
         async with asyncio.timeout(10):
             while not crm.refused:
                 await asyncio.sleep(0.02)
-        monkeypatch.setattr("actors.dispatcher._LOOK_S", 8.0)
-        await asyncio.sleep(0.6)  # it has looked for the last time
+        looking = Gate(Dispatcher._look)
+        monkeypatch.setattr(Dispatcher, "_look", looking.passed)
+        await looking.reached.wait()  # it has looked for the last time
         async with _sleeper(system.ports, "log", "drop_group") as (ports, asleep):
             off = b'{"id":"crm","enabled":false,"settings":{"url":"http://x"}}'
             disabling = asyncio.create_task(Changes(ports).put("destinations", "crm", off))
@@ -221,6 +223,25 @@ async def test_a_channel_of_an_earlier_life_passes_everything_by_though_nobody_h
             assert crm.got == []
             asleep.wake()
             await disabling
+        looking.opened.set()
+
+
+class Gate:
+    """Nobody gets on to the work behind it until it is opened."""
+
+    def __init__(self, work: Callable[..., Awaitable[None]]) -> None:
+        self._work = work
+        self.reached = asyncio.Event()
+        self.opened = asyncio.Event()
+
+    @property
+    def passed(self) -> Callable[..., Awaitable[None]]:
+        async def passed(*given: Any) -> None:
+            self.reached.set()
+            await self.opened.wait()
+            await self._work(*given)
+
+        return passed
 
 
 class Undropping:
