@@ -10,9 +10,11 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from cluster import folder, measured
-from cluster.bench_load import Bodies, closed_loop
+from cluster.bench_load import Answers, Bodies, closed_loop
 from cluster.client import Client
 from cluster.head import Head
 from cluster.settings import read_settings
@@ -32,15 +34,11 @@ def main(data: str, port: str, load: str) -> None:
         settings, _ = folder.prepare(read_settings(wanted))
         client, head = Client(settings), Head(settings)
         settled(client, client.call("PUT", "/sources/bench", b"{}")["revision"])
-        bodies = Bodies(f"b{os.getpid()}")
+        drive = _driver(settings.port, load)
         print("ready", flush=True)
         for line in sys.stdin:
             before, began = measured.cpu_seconds(head.members()), time.perf_counter()
-            if load == "single":
-                answers = asyncio.run(closed_loop(settings.port, 64, float(line), lambda: bodies.one()[1], 1))
-            else:
-                batch = lambda: bodies.batch(_BATCH)  # noqa: E731  (one line, like the other)
-                answers = asyncio.run(closed_loop(settings.port, 8, float(line), batch, _BATCH))
+            answers = asyncio.run(drive(float(line)))
             while not client.get("/account")["quiet"]:
                 time.sleep(_LOOK_S)
             seconds = time.perf_counter() - began
@@ -49,6 +47,14 @@ def main(data: str, port: str, load: str) -> None:
             print(json.dumps({"events": answers.events, "seconds": seconds, "cpu_s": spent}), flush=True)
     finally:
         subprocess.run([*run, "down"], env=environment, check=False, capture_output=True)
+
+
+def _driver(port: int, load: str) -> Callable[[float], Coroutine[Any, Any, Answers]]:
+    """Seconds → a closed loop for so long, as `rayfold bench` has it."""
+    bodies = Bodies(f"b{os.getpid()}")
+    if load == "single":
+        return lambda seconds: closed_loop(port, 64, seconds, lambda: bodies.one()[1], 1)
+    return lambda seconds: closed_loop(port, 8, seconds, lambda: bodies.batch(_BATCH), _BATCH)
 
 
 if __name__ == "__main__":

@@ -282,6 +282,7 @@ _IDENTITY = SimpleNamespace(
 #: What was saved was taken for new.
 _COUNTED_ANEW = ("counted more than once", "an id twice", "profile versions", "session versions", "interest")
 
+_LOSSES = ("lost", "append", "crash")
 _KILLS = ("crash", "fuse", "pause", "append", "forgets")
 
 GUARDS: Sequence[Guard] = (
@@ -438,25 +439,25 @@ GUARDS: Sequence[Guard] = (
         "whole envelope looked at",
         _COUNTED_ANEW,
         [(saved, "_lacking", _anything_of_it)],
-        only=("lost", "append", "crash"),
+        only=_LOSSES,
     ),
     Guard(
         "last envelope with documents",
         _COUNTED_ANEW,
         [(owned, "holds_documents", lambda processed: True)],
-        only=("lost", "append", "crash"),
+        only=_LOSSES,
     ),
     Guard(
         "batcher looks before it saves",
         _COUNTED_ANEW,
         [(batcher, "check_saved", _no_checkpoint)],
-        only=("lost", "append", "crash"),
+        only=_LOSSES,
     ),
     Guard(
         "collector looks at all partitions",
         _COUNTED_ANEW,
         [(Collector, "_until_whole", _its_own)],
-        only=("lost", "append", "crash"),
+        only=_LOSSES,
         given=[  # as for a partition without documents for a week, whose loss nobody who replays too late is told of
             (owned, "holds_documents", lambda processed: True),
             (World, "_restore_late", _no_check),
@@ -466,7 +467,7 @@ GUARDS: Sequence[Guard] = (
         "store replays begin early",
         _COUNTED_ANEW,
         [(Replays, "_check_early", _no_check)],
-        only=("lost", "append", "crash"),
+        only=_LOSSES,
     ),
     Guard("a group begins at the end", ("more due",), [(Changes, "_new_group", _group_of_all)], only=("changes",)),
     Guard("group before the answer", ("not delivered",), [(Changes, "_new_group", _group_later)], only=("changes",)),

@@ -115,7 +115,7 @@ class World:
         self.broker.faults.keeps_last = not by_age
         self.shards = Shards(self.loop.time, random, seed)
         self.rows = Rows()
-        self.rows.on_write = self._named
+        self.rows.on_write = self._written
         self.broker.on_drop = self._dropped
         self.receivers = Receivers(random, seed)
         self.servers = Servers(self.broker, self.shards, self.rows, self.receivers, self.time, random, self.delay_s)
@@ -262,7 +262,7 @@ class World:
             for number, partition in enumerate(topic.partitions)
         )
 
-    def _named(self, row: Definition) -> None:
+    def _written(self, row: Definition) -> None:
         if row.deleted and replay_group(row.id) in self.broker.topics[PROCESSED].groups:
             self.withdrawn.add(row.id)
         if row.kind == "destinations" and row.group not in (None, *self.broker.topics[PROCESSED].groups):
