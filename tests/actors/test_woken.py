@@ -1,7 +1,7 @@
 """A process that stood still in the middle of something wakes up in a later life of a destination, and disturbs nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -204,10 +204,10 @@ async def test_a_channel_of_an_earlier_life_passes_everything_by_though_nobody_h
         async with asyncio.timeout(10):
             while not crm.refused:
                 await asyncio.sleep(0.02)
-        looking = Gate(Dispatcher._look)
-        monkeypatch.setattr(Dispatcher, "_look", looking.passed)
-        await looking.reached.wait()  # it has looked for the last time
-        async with _sleeper(system.ports, "log", "drop_group") as (ports, asleep):
+        async with (
+            _looking_stands_still(monkeypatch),
+            _sleeper(system.ports, "log", "drop_group") as (ports, asleep),
+        ):
             off = b'{"id":"crm","enabled":false,"settings":{"url":"http://x"}}'
             disabling = asyncio.create_task(Changes(ports).put("destinations", "crm", off))
             await asleep.sleeps.wait()  # so the old group stands
@@ -223,25 +223,24 @@ async def test_a_channel_of_an_earlier_life_passes_everything_by_though_nobody_h
             assert crm.got == []
             asleep.wake()
             await disabling
-        looking.opened.set()
 
 
-class Gate:
-    """Nobody gets on to the work behind it until it is opened."""
+@asynccontextmanager
+async def _looking_stands_still(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """The dispatcher begins and ends no channel for the length of the block."""
+    look, reached, opened = Dispatcher._look, asyncio.Event(), asyncio.Event()
 
-    def __init__(self, work: Callable[..., Awaitable[None]]) -> None:
-        self._work = work
-        self.reached = asyncio.Event()
-        self.opened = asyncio.Event()
+    async def halted(dispatcher: Dispatcher) -> None:
+        reached.set()
+        await opened.wait()
+        await look(dispatcher)
 
-    @property
-    def passed(self) -> Callable[..., Awaitable[None]]:
-        async def passed(*given: Any) -> None:
-            self.reached.set()
-            await self.opened.wait()
-            await self._work(*given)
-
-        return passed
+    monkeypatch.setattr(Dispatcher, "_look", halted)
+    await reached.wait()
+    try:
+        yield
+    finally:
+        opened.set()
 
 
 class Undropping:
