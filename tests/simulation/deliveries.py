@@ -64,7 +64,7 @@ class Deliveries:
                 if not asked.lasting:
                     continue
                 place = first.get(asked.id, {}).get(id)
-                if (asked.id, id) in self._world.gone.letters:
+                if (asked.id, id) in self._world.losses.gone.letters:
                     continue  # given up, and forgotten with the documents
                 if (asked.id, id) not in own:  # else it may come by hand, or have come to an owner that did not count
                     self._check("not delivered:", place is not None, f"{asked.id} {id} {one.revision}")
@@ -94,7 +94,7 @@ class Deliveries:
             self._check("more due than asked for:", reader.due <= len(asked_for[id]), f"{id} {reader.due}")
             if self._history.always("destinations", id):
                 due = len(asked_for[id])
-                least = due - self._world.gone.due[destination_reader(id)]
+                least = due - self._world.losses.gone.due[destination_reader(id)]
                 self._check("due counted:", least <= reader.due <= due, f"{id} {reader.due}, there are {due}")
                 self._check("delivered counted:", reader.delivered == reader.due - dead, f"{id} {reader.delivered}")
 

@@ -30,6 +30,7 @@ from serve.changes import Changes
 from serve.replays import Replays
 from tests.simulation.definitions import SimulatedDefinitions
 from tests.simulation.documents import Shards, SimulatedDocuments
+from tests.simulation.loss import Losses
 from tests.simulation.world import World
 
 #: What replaces what: (object, attribute, replacement).
@@ -460,7 +461,7 @@ GUARDS: Sequence[Guard] = (
         only=_LOSSES,
         given=[  # as for a partition without documents for a week, whose loss nobody who replays too late is told of
             (owned, "holds_documents", lambda processed: True),
-            (World, "_restore_late", _no_check),
+            (Losses, "_restore_late", _no_check),
         ],
     ),
     Guard(

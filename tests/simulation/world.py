@@ -4,15 +4,13 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from random import Random
 from typing import Any
 
-from pipeline import instant
-from pipeline.errors import Conflict, LogUnavailable, RayfoldError, Reject, Retry
+from pipeline.errors import LogUnavailable, RayfoldError, Reject, Retry
 from pipeline.letter import State
 from pipeline.stores.definitions import Definition
-from pipeline.topics import COLLECTED, COLLECTOR_GROUP, PROCESSED, RUNS, STORE_GROUP, WORKFLOW_GROUP, replay_group
+from pipeline.topics import COLLECTED, COLLECTOR_GROUP, PROCESSED, STORE_GROUP, WORKFLOW_GROUP, replay_group
 from serve.changes import Changes
 from serve.dead_letters import DeadLetters
 from serve.replays import Asked
@@ -25,7 +23,7 @@ from tests.simulation.definitions import Rows
 from tests.simulation.documents import Shards
 from tests.simulation.log import SimulatedLog
 from tests.simulation.loop import Stalled, VirtualLoop
-from tests.simulation.loss import Copy, Gone, copy_of, replay_from
+from tests.simulation.loss import Losses
 from tests.simulation.machine import ANSWER_S, RETENTION_MS, Answer, Machine, Servers, Unreachable
 from tests.simulation.member import LEASE_S
 from tests.simulation.operator import Operator
@@ -70,9 +68,6 @@ _LAYOUTS: tuple[tuple[tuple[str, ...], ...], ...] = (
     ((), ("collector",), ("collector",), ("batcher", "dispatcher", "executor"), ("executor",)),
 )
 
-#: An installation that is stopped stays so for longer than anything it has sent is on its way.
-_DOWN_S = 5.0
-
 #: An installation comes to rest within this much virtual time.
 _QUIET_S = 600.0
 
@@ -103,8 +98,8 @@ class World:
         self.random = random = Random(seed)
         knobs.turn(random)
         drawn = {name for name in FAULTS if random.random() < 0.45}
-        self.losses = Random(f"{seed}/lost")  # by itself: other schedules stay as they are
-        if self.losses.random() < 0.25:
+        self.losses = Losses(self, Random(f"{seed}/lost"))  # draws by itself: other schedules stay as they are
+        if self.losses.are_drawn:
             drawn.add("lost")
         self.on = drawn if only is None else set(only)
         self._verbose = verbose
@@ -131,8 +126,7 @@ class World:
         self._rate = random.choice((0.3, 1.0, 3.0))  #: faults a second
         self._slow = random.choice((0.0005, 0.005, 0.05))
         self._quit = False
-        self._down = False
-        self.gone = Gone(set(), Counter())
+        self.down = False  #: everything is stopped
 
     def delay_s(self) -> float:
         """How long a message takes; often nothing worth mentioning."""
@@ -191,7 +185,7 @@ class World:
         if "replay" in self.on:
             busy.append(asyncio.create_task(self._replay_some(random.randint(1, 3))))
         if "lost" in self.on:
-            busy.append(asyncio.create_task(self._lose_some(self.losses.choice((1, 2, 3)))))
+            busy.append(asyncio.create_task(self.losses.run()))
         if "receivers" in self.on:
             busy.append(asyncio.create_task(self.clerk.run(10)))
         faults = asyncio.create_task(self._faults())
@@ -238,7 +232,7 @@ class World:
             if self.wrong:
                 return None
             try:
-                machine = self._api()
+                machine = self.api()
                 account = await machine.do(machine.account(verify=True), _QUIET_S)
             except Unreachable:
                 await asyncio.sleep(1.0)
@@ -277,7 +271,7 @@ class World:
     def _start(self, slot: Slot) -> None:
         if (
             self._quit
-            or self._down
+            or self.down
             or (slot.machine is not None and slot.machine.process.alive and not slot.machine.process.paused)
         ):
             return
@@ -293,23 +287,35 @@ class World:
     def _alive(self) -> list[Machine]:
         return [machine for machine in self.machines if machine.process.alive]
 
-    def _api(self) -> Machine:
+    def shut_down(self) -> None:
+        """Everything is killed, and nothing starts until `start_up`."""
+        self.down = self.shards.faults.down = True
+        for machine in self._alive():
+            machine.process.die()
+
+    def start_up(self) -> None:
+        self.down = self.shards.faults.down = False
+        for slot in self.slots:
+            self._start(slot)
+
+    def api(self) -> Machine:
+        """Some process that answers. Raises `Unreachable`."""
         alive = self._alive()
         if not alive:
             raise Unreachable
         return self.random.choice(alive)
 
     async def _post(self, body: bytes) -> Answer:
-        return await self._api().track(body)
+        return await self.api().track(body)
 
     async def _anybody(self, change: Callable[[Changes], Awaitable[int]], within_s: float = ANSWER_S) -> int:
-        machine = self._api()
+        machine = self.api()
         if self.chaos and "sleeper" in self.on and self.random.random() < 0.5:
             machine.process.stop_after(self.random.randint(1, 8), lambda: self._stop(machine))
         return int(await machine.do(change(machine.changes), within_s if self.chaos else ANSWER_S))
 
     async def _decide(self, decide: Callable[[DeadLetters], Awaitable[State]]) -> State:
-        machine = self._api()
+        machine = self.api()
         return State(await machine.do(decide(machine.letters)))
 
     # ---- what befalls them
@@ -406,7 +412,7 @@ class World:
 
     def _scale(self) -> None:
         alive = self._alive()
-        if self._down:
+        if self.down:
             return
         if len(alive) > len(self.slots) and self.random.random() < 0.6:
             extra = [machine for machine in alive if all(slot.machine is not machine for slot in self.slots)]
@@ -454,7 +460,7 @@ class World:
 
     async def _erased(self, id: str, profile: str) -> bool:
         try:
-            machine = self._api()
+            machine = self.api()
             await machine.do(machine.erase(id, profile))
         except (Unreachable, LogUnavailable):
             return False
@@ -471,7 +477,7 @@ class World:
 
     async def _replayed(self, asked: Asked) -> bool:
         try:
-            machine = self._api()
+            machine = self.api()
             await machine.do(machine.replays.begin(asked))
         except Reject:  # no such destination, or one under way
             return True
@@ -479,66 +485,6 @@ class World:
             return False
         self.happened["replay begun"] += 1
         return True
-
-    async def _lose_some(self, count: int) -> None:
-        """Documents are put back from a copy or lost, and made whole again as docs/replay.md says."""
-        random = self.losses
-        for _ in range(count):
-            await asyncio.sleep(random.choice((0.1, 2.0, 6.0)))
-            copy = (
-                copy_of(self.shards.kinds) if random.random() < 0.75 else copy_of(Shards(self.loop.time, random).kinds)
-            )
-            await asyncio.sleep(random.choice((0.5, 3.0, 10.0)))
-            await self._put_back(copy)
-
-    async def _put_back(self, copy: Copy) -> None:
-        """With everything stopped. A copy is of use only where the log still holds all that is missing in it, and a replay of
-        the store that is under way would know nothing of what is lost by then.
-        """
-        self._down = self.shards.faults.down = True
-        for machine in self._alive():
-            machine.process.die()
-        await asyncio.sleep(_DOWN_S)
-        from_ms = replay_from(copy, self.broker)
-        lost = from_ms is not None and not any(name.startswith("replay.") for name in self.broker.topics[RUNS].groups)
-        if lost:
-            self.gone.add(self.shards.kinds, copy)
-            self.shards.kinds = {kind: dict(kept) for kind, kept in copy.items()}
-            self.broker.faults.trims = False
-            self.happened["documents lost"] += 1
-        self._down = self.shards.faults.down = False
-        for slot in self.slots:
-            self._start(slot)
-        if lost:
-            assert from_ms is not None
-            await asyncio.sleep(self.losses.choice((0.0, 2.0, 10.0)))
-            await self._restore(from_ms)
-            self.broker.faults.trims = True
-
-    async def _restore(self, from_ms: int) -> None:
-        """Replay the store from the first envelope that is missing: asked for until it is begun."""
-        times = ["2020-01-01T00:00:00Z"]
-        now_ms = self.time.now_ms()
-        if from_ms < now_ms:
-            times.append(instant.to_text(from_ms))
-            if self.losses.random() < 0.5:
-                await self._restore_late(instant.to_text(self.losses.randint(from_ms + 1, now_ms)))
-        asked = Asked(group="store", from_=self.losses.choice(times))
-        while True:
-            try:
-                machine = self._api()
-                await machine.do(machine.replays.begin(asked))
-            except (Unreachable, Retry, Conflict):  # one before it may have to end first
-                await asyncio.sleep(0.5)
-            else:
-                return
-
-    async def _restore_late(self, time: str) -> None:
-        """From a time after the first envelope that is missing: refused, unless nothing is missing before it after all."""
-        with suppress(Conflict, Unreachable, Retry):
-            machine = self._api()
-            await machine.do(machine.replays.begin(Asked(group="store", from_=time)))
-            self.happened["replay of the store begun late"] += 1
 
     async def _days_go_by(self) -> None:
         """Weeks in which nobody is away for long."""
