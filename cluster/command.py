@@ -28,6 +28,7 @@ _COMMANDS: Mapping[str, str] = {
     "rule": "definitions:rule",
     "demo": "demo",
     "bench": "bench",
+    "servers": "servers",
     "haproxy-env": "haproxy_env:haproxy_env",
 }
 
