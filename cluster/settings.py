@@ -1,26 +1,23 @@
 """All settings, read once: environment over rayfold.toml over defaults."""
 
-import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cluster import setting_values as read
+from cluster.setting_values import EMBEDDED
 from pipeline.errors import Misconfigured
 from pipeline.limits import Limits
 
-EMBEDDED = "embedded"
-LAYOUTS = ("compact", "v1.0", "v1.1")
-
-#: Partitions of a new embedded installation.
+#: Partitions of a new installation.
 _EMBEDDED_PARTITIONS = 4
-_MOST_PARTITIONS = 256
+_PULSAR_PARTITIONS = 16
 
-_SIZE = re.compile(r"^(\d+)\s*(b|kb|mb|gb)?$", re.IGNORECASE)
-_SIZES = {"b": 1, "kb": 1_000, "mb": 1_000_000, "gb": 1_000_000_000}
-_DURATION = re.compile(r"^(\d+)\s*(s|seconds?|m|minutes?|h|hours?|d|days?)$", re.IGNORECASE)
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+#: Of the largest message that the broker takes, what a body may come to: its events repeat its context, and in the same
+#: envelope lie the profile and the session.
+_SHARE_OF_MESSAGE = 0.4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +39,35 @@ class Settings:
     scale_records: int = 20_000  #: waiting records for which one more worker is started
     host: str = "127.0.0.1"
     port: int = 8585
+    instance: str = ""
+    dedup_days: int = 7
+    pulsar_admin: str = ""
+    pulsar_tenant: str = "rayfold"
+    pulsar_namespace: str = "system"
+    pulsar_token: str = field(default="", repr=False)
+    pulsar_ca_file: str = ""
+    pulsar_max_message: int = 5_000_000
+    documents_username: str = ""
+    documents_password: str = field(default="", repr=False)
+    documents_api_key: str = field(default="", repr=False)
+    documents_ca_file: str = ""
+    documents_by: str = "month"  #: what an index of sessions or events spans
+    documents_refresh: str = "10s"
+    documents_replicas: int = 1
+    documents_retention_ms: int = 0  #: 0: kept for ever
     secret_key: str = field(default="", repr=False)
     admin_token: str = field(default="", repr=False)
 
     @property
     def limits(self) -> Limits:
-        return Limits(self.max_body, self.max_events, self.max_event)
+        """A body is never larger than an envelope of it fits into one message of the broker."""
+        largest = self.max_body if self.log == EMBEDDED else int(self.pulsar_max_message * _SHARE_OF_MESSAGE)
+        return Limits(min(self.max_body, largest), self.max_events, min(self.max_event, largest))
+
+    @property
+    def prefix(self) -> str:
+        """Before the name of everything that this installation has on servers."""
+        return f"{self.instance}_" if self.instance else ""
 
     @property
     def url(self) -> str:
@@ -56,92 +76,50 @@ class Settings:
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
 
-def _text(value: Any) -> str:
-    return str(value)
-
-
-def _flag(value: Any) -> bool:
-    text = str(value).lower()
-    if text in ("true", "1", "yes", "on"):
-        return True
-    if text in ("false", "0", "no", "off"):
-        return False
-    raise ValueError("use true or false")
-
-
-def _size(value: Any) -> int:
-    found = _SIZE.match(str(value).strip())
-    if found is None:
-        raise ValueError("write a size as 10 MB")
-    return _at_least_one(int(found.group(1)) * _SIZES[(found.group(2) or "b").lower()])
-
-
-def _count(value: Any) -> int:
-    return _at_least_one(int(value))
-
-
-def _at_least_one(number: int) -> int:
-    if number < 1:
-        raise ValueError("a number from 1")
-    return number
-
-
-def _duration(value: Any) -> int:
-    found = _DURATION.match(str(value).strip())
-    if found is None:
-        raise ValueError("write a duration as 7 days or 12 h")
-    return int(found.group(1)) * _SECONDS[found.group(2)[0].lower()] * 1000
-
-
-def _port(value: Any) -> int:
-    number = int(value)
-    if not 0 < number < 65536:
-        raise ValueError("a port is a number from 1 to 65535")
-    return number
-
-
-def _partitions(value: Any) -> int:
-    number = int(value)
-    if not 0 < number <= _MOST_PARTITIONS:
-        raise ValueError(f"a number from 1 to {_MOST_PARTITIONS}")
-    return number
-
-
-def _layout(value: Any) -> str:
-    if value not in LAYOUTS:
-        raise ValueError(f"one of {', '.join(LAYOUTS)}")
-    return str(value)
-
-
 #: Name in `Settings` → how its text is read. The variable is RAYFOLD_ and the name in capitals.
 _READ: Mapping[str, Callable[[Any], Any]] = {
     "data": Path,
-    "log": _text,
-    "documents": _text,
-    "definitions": _text,
-    "partitions": _partitions,
-    "layout": _layout,
-    "collector_enabled": _flag,
-    "workflow_enabled": _flag,
-    "retention": _duration,
-    "max_body": _size,
-    "max_events": _count,
-    "max_event": _size,
-    "scale_records": _count,
-    "host": _text,
-    "port": _port,
-    "secret_key": _text,
-    "admin_token": _text,
+    "log": read.log,
+    "documents": read.documents,
+    "definitions": read.definitions,
+    "partitions": read.partitions,
+    "layout": read.layout,
+    "collector_enabled": read.flag,
+    "workflow_enabled": read.flag,
+    "retention": read.duration,
+    "dedup_days": read.count,
+    "max_body": read.size,
+    "max_events": read.count,
+    "max_event": read.size,
+    "scale_records": read.count,
+    "host": read.text,
+    "port": read.port,
+    "instance": read.instance,
+    "pulsar_admin": read.http,
+    "pulsar_tenant": read.name,
+    "pulsar_namespace": read.name,
+    "pulsar_token": read.text,
+    "pulsar_ca_file": read.text,
+    "pulsar_max_message": read.size,
+    "documents_username": read.text,
+    "documents_password": read.text,
+    "documents_api_key": read.text,
+    "documents_ca_file": read.text,
+    "documents_by": read.time_partition,
+    "documents_refresh": read.text,
+    "documents_replicas": read.natural,
+    "documents_retention": read.duration,
+    "secret_key": read.text,
+    "admin_token": read.text,
 }
 
-#: Without effect on embedded storage; accepted so that one file serves both.
-_OF_SERVERS = frozenset(
-    (
-        "instance", "dedup_days",
-        "pulsar_admin", "pulsar_tenant", "pulsar_namespace", "pulsar_token",
-        "documents_username", "documents_password", "documents_api_key", "documents_ca_file",
-    )
-)  # fmt: skip
+#: Kept in other units than they are written.
+_NAMES: Mapping[str, str] = {"retention": "retention_ms", "documents_retention": "documents_retention_ms"}
+
+#: Never shown, not even where they cannot be used.
+_SECRET = frozenset(
+    ("definitions", "secret_key", "admin_token", "pulsar_token", "documents_password", "documents_api_key")
+)
 
 
 def read_settings(environment: Mapping[str, str], **given: Any) -> Settings:
@@ -158,13 +136,19 @@ def read_settings(environment: Mapping[str, str], **given: Any) -> Settings:
     values: dict[str, Any] = {}
     for name, value in found.items():
         try:
-            values["retention_ms" if name == "retention" else name] = _READ[name](value)
+            values[_NAMES.get(name, name)] = _READ[name](value)
         except ValueError as error:
-            raise Misconfigured(f"RAYFOLD_{name.upper()}={value!s:.64} cannot be used: {error}") from None
+            shown = "" if name in _SECRET else f"={value!s:.64}"
+            raise Misconfigured(f"RAYFOLD_{name.upper()}{shown} cannot be used: {error}") from None
     if "collector_enabled" not in values:
         values["collector_enabled"] = values.get("layout", Settings.layout) != "v1.0"
+    if "partitions" not in values and values.get("log", EMBEDDED) != EMBEDDED:
+        values["partitions"] = _PULSAR_PARTITIONS
     settings = Settings(**values)
-    _refuse_servers(settings)
+    if settings.log != EMBEDDED and not settings.pulsar_admin:
+        raise Misconfigured(
+            "RAYFOLD_LOG names a Pulsar, so RAYFOLD_PULSAR_ADMIN must name its admin API, as http://host:8080"
+        )
     return settings
 
 
@@ -175,15 +159,7 @@ def _from_file(path: Path) -> dict[str, Any]:
         raise Misconfigured(f"RAYFOLD_CONFIG={path} cannot be read: {error.strerror}") from None
     except tomllib.TOMLDecodeError as error:
         raise Misconfigured(f"{path} is not valid TOML: {error}") from None
-    unknown = sorted(content.keys() - _READ.keys() - _OF_SERVERS)
+    unknown = sorted(content.keys() - _READ.keys())
     if unknown:
         raise Misconfigured(f"{path} has the unknown key {unknown[0]!r}; known are {', '.join(sorted(_READ))}")
-    return {name: value for name, value in content.items() if name in _READ}
-
-
-def _refuse_servers(settings: Settings) -> None:
-    for name in ("log", "documents", "definitions"):
-        if getattr(settings, name) != EMBEDDED:
-            raise Misconfigured(
-                f"RAYFOLD_{name.upper()} names a server, but this version of Rayfold only has embedded storage: unset it"
-            )
+    return content

@@ -11,7 +11,8 @@ import click
 from cluster import folder
 from cluster.folder import FolderLock
 from cluster.options import installation, settings_of
-from cluster.settings import LAYOUTS, Settings
+from cluster.setting_values import LAYOUTS
+from cluster.settings import Settings
 from cluster.supervisor import READY, Supervisor
 from pipeline.errors import Misconfigured
 

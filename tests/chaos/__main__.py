@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from cluster.settings import LAYOUTS
+from cluster.setting_values import LAYOUTS
 from tests.chaos import faults
 from tests.chaos.campaign import campaign, fillings
 from tests.chaos.conditions import conditions

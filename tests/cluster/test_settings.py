@@ -39,7 +39,13 @@ def test_environment_wins_over_the_file_and_the_command_line_over_both(tmp_path:
         ("MAX_BODY", "0", "RAYFOLD_MAX_BODY=0"),
         ("MAX_EVENT", "0 kb", "RAYFOLD_MAX_EVENT=0 kb"),
         ("WORKFLOW_ENABLED", "maybe", "true or false"),
-        ("LOG", "pulsar://x:6650", "embedded storage"),
+        ("LOG", "kafka://x:6650", "pulsar://host:6650"),
+        ("LOG", "pulsar://x:99999", "pulsar://host:6650"),
+        ("LOG", "pulsar://x:6650", "RAYFOLD_PULSAR_ADMIN"),
+        ("DOCUMENTS", "elastic", "http://host:9200"),
+        ("DEFINITIONS", "postgres://u:hush@h/d", "RAYFOLD_DEFINITIONS cannot be used: .*mysql://"),
+        ("INSTANCE", "Shop!", "lower-case letters"),
+        ("DOCUMENTS_BY", "week", "day, month, year"),
     ],
 )
 def test_a_bad_value_is_named(variable: str, value: str, said: str) -> None:
@@ -77,8 +83,27 @@ def test_an_unknown_key_of_the_file_is_named(tmp_path: Path) -> None:
         read_settings({"RAYFOLD_CONFIG": str(tmp_path / "none.toml")})
 
 
+_ON_PULSAR = {"RAYFOLD_LOG": "pulsar://x:6650", "RAYFOLD_PULSAR_ADMIN": "http://x:8080"}
+
+
+def test_on_pulsar_there_are_more_partitions_and_a_body_fits_into_a_message() -> None:
+    settings = read_settings(_ON_PULSAR)
+    assert settings.partitions == 16
+    assert settings.limits.body < settings.pulsar_max_message / 2
+    assert read_settings({**_ON_PULSAR, "RAYFOLD_PARTITIONS": "8"}).partitions == 8
+    assert read_settings({}).limits.body == 10_000_000
+
+
+def test_the_instance_stands_before_every_name_on_servers() -> None:
+    assert read_settings({}).prefix == ""
+    assert read_settings({"RAYFOLD_INSTANCE": "shop-2"}).prefix == "shop-2_"
+
+
 def test_secrets_are_not_shown() -> None:
-    settings = read_settings({"RAYFOLD_ADMIN_TOKEN": "hush", "RAYFOLD_SECRET_KEY": "hush"})
+    names = ("ADMIN_TOKEN", "SECRET_KEY", "PULSAR_TOKEN", "DOCUMENTS_PASSWORD", "DOCUMENTS_API_KEY")
+    settings = read_settings(
+        {**{f"RAYFOLD_{name}": "hush" for name in names}, "RAYFOLD_DEFINITIONS": "mysql://u:hush@h:3306/d"}
+    )
     assert "hush" not in repr(settings)
 
 
