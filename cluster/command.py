@@ -29,6 +29,7 @@ _COMMANDS: Mapping[str, str] = {
     "demo": "demo",
     "bench": "bench",
     "servers": "servers",
+    "up-servers": "up_servers:up_servers",
     "haproxy-env": "haproxy_env:haproxy_env",
 }
 

@@ -19,8 +19,8 @@ FORMAT = 3
 
 _PRIVATE = 0o700
 
-#: In a folder that is to become a data folder: the demo's own one, and what file systems bring.
-_MAY_BE_THERE = frozenset(("demo", "lost+found"))
+#: In a folder that is to become a data folder: the demo's own ones, and what file systems bring.
+_MAY_BE_THERE = frozenset(("demo", "demo-servers", "lost+found"))
 
 
 def prepare(settings: Settings) -> tuple[Settings, bool]:

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
 import time
 import urllib.request
 from collections import Counter
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from cluster.client import Client, at
 from cluster.commands.account import as_text
 from cluster.commands.send import send_file
 from cluster.options import settings_of
+from cluster.servers import trio
 from cluster.settings import Settings
 from cluster.settled import settled
 from pipeline.errors import Misconfigured, Retry
@@ -46,20 +49,33 @@ _BEST = 5
 
 @click.command()
 @click.option("--exit", "exits", is_flag=True, help="Stop when done; exit status 0 only if every figure is right.")
-@click.option("--layout", default=None, help="Deployments (RAYFOLD_LAYOUT, compact).")
-def demo(exits: bool, layout: str | None) -> None:
+@click.option("--layout", default=None, help="Deployments (RAYFOLD_LAYOUT, compact; v1.1 on servers).")
+@click.option("--servers", "on_servers", is_flag=True, help="On Pulsar, Elasticsearch and MariaDB of its own.")
+def demo(exits: bool, layout: str | None, on_servers: bool) -> None:
     """Send 69,659 real purchases and a shop's clickstream through Rayfold on this machine."""
     if not all(file.exists() for file in _FILES):
         raise Misconfigured(f"the example data is not at {_EXAMPLES}: run the demo from a checkout of the project")
+    if not on_servers:
+        _run(exits, layout, {})
+        return
+    click.echo("Starting Pulsar, Elasticsearch and MariaDB …")
+    with trio.fresh_folder() as folder, trio.running(folder, os.environ) as servers:
+        _run(exits, layout or "v1.1", servers.settings)
+
+
+def _run(exits: bool, layout: str | None, on_servers: Mapping[str, str]) -> None:
     settings = settings_of(layout=layout)
-    settings = settings_of(data=settings.data / "demo", layout=layout)
+    settings = settings_of(data=settings.data / ("demo-servers" if on_servers else "demo"), layout=layout)
     run = [sys.executable, "-m", "cluster"]
+    environment = {**os.environ, **on_servers}
     where = ["--data", str(settings.data), "--port", str(settings.port), "--host", settings.host]
     if settings.data.exists():
         subprocess.run([*run, "down", *where], check=False, capture_output=True)
         shutil.rmtree(settings.data)
     click.echo("Starting Rayfold on this machine …")
-    started = subprocess.run([*run, "up", "--detach", "--layout", settings.layout, *where], check=False)
+    started = subprocess.run(
+        [*run, "up", "--detach", "--layout", settings.layout, *where], check=False, env=environment
+    )
     if started.returncode:
         raise click.exceptions.Exit(started.returncode)
     process, address = receiver.start()

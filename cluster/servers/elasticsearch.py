@@ -6,7 +6,6 @@ from pathlib import Path
 
 import aiohttp
 
-from cluster.ports import free_ports
 from cluster.servers import place
 from cluster.servers.server import Server
 
@@ -22,7 +21,7 @@ class Elasticsearch(Server):
     def __init__(self, folder: Path, environment: Mapping[str, str], configuration: Mapping[str, str] = {}) -> None:
         """`configuration`: lines of its elasticsearch.yml that are to differ."""
         super().__init__(folder, environment)
-        self._http, self._transport = free_ports(2)
+        self._http, self._transport = self._ports(2)
         self._more = configuration
 
     @property

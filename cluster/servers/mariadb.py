@@ -7,7 +7,6 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cluster.ports import free_ports
 from cluster.servers import place
 from cluster.servers.server import Server, dropped_rights
 from pipeline.errors import Misconfigured
@@ -26,7 +25,7 @@ class MariaDB(Server):
     def __init__(self, folder: Path, environment: Mapping[str, str], configuration: Mapping[str, str] = {}) -> None:
         """`configuration`: options of the server that are to differ, without their dashes."""
         super().__init__(folder, environment)
-        (self._port,) = free_ports(1)
+        (self._port,) = self._ports(1)
         self._more = configuration
         found = place.mariadbd(environment)
         if found is None:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import aiohttp
 
-from cluster.ports import free_ports
 from cluster.servers import place
 from cluster.servers.journal import repair
 from cluster.servers.server import Server
@@ -107,7 +106,7 @@ class Pulsar(Server):
     def __init__(self, folder: Path, environment: Mapping[str, str], configuration: Mapping[str, str] = {}) -> None:
         """`configuration`: lines of its standalone.conf that are to differ."""
         super().__init__(folder, environment)
-        self._broker, self._web, self._bookie = free_ports(3)
+        self._broker, self._web, self._bookie = self._ports(3)
         self._more = configuration
         self._log_start = 0
 

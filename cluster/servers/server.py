@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from cluster.ports import free_ports
 from cluster.servers import place
 from pipeline.errors import Misconfigured
 
@@ -108,6 +110,14 @@ class Server:
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, number)
+
+    def _ports(self, count: int) -> list[int]:
+        """Of this folder for ever: a server is known to its own data by its port."""
+        path = self.folder / "ports.json"
+        if not path.exists():
+            self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+            path.write_text(json.dumps(free_ports(count)))
+        return list(json.loads(path.read_text()))
 
     def _prepare(self) -> None:
         """Before each start."""
