@@ -16,6 +16,10 @@ _ROLES: tuple[tuple[str, str], ...] = (
     ("HAProxyManager", "Serve ingress"),
     ("ProxyActor", "Serve ingress"),
     ("ServeController", "Serve controller"),
+    ("PulsarStandaloneStarter", "Pulsar"),
+    ("elasticsearch", "Elasticsearch"),
+    ("mariadbd", "MariaDB"),
+    ("mysqld", "MariaDB"),
 )
 
 

@@ -7,7 +7,9 @@ each. Closed loop: 8 connections for batches, 64 for single events. End to end: 
 that all are stored. Half load: requests begun on time at half the end-to-end rate; latency counts from when each was due.
 Answer → stored: the answer to ?wait=stored minus the median plain answer at the same rate. Answer → delivered: the clock of
 the receiver (in this process) minus the clock at the answer. CPU: user and system time of every process of the installation,
-from before the first request until all is stored (and delivered), this process not counted. Memory: proportional set size.
+from before the first request until all is stored (and delivered), the servers' too, this process not counted. Memory:
+proportional set size. Per 1,000 events batches change 100 profiles and 100 sessions at most, single events up to 1,000 of each:
+what comes together in one batch of a stage is written once.
 """
 
 import asyncio
@@ -19,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from cluster.bench_load import Answers, Bodies, closed_loop, paced
 from cluster.client import Client
 from cluster.head import Head
 from cluster.ports import free_ports
+from cluster.servers import trio
 from cluster.settings import Settings, read_settings
 from cluster.settled import settled
 
@@ -45,12 +48,31 @@ _STEADY_RATE = 300
 @click.command()
 @click.option("--seconds", type=float, default=10.0, show_default=True, help="Length of each phase.")
 @click.option("--json", "path", type=click.Path(path_type=Path), help="Also write the figures here.")
-@click.option("--layout", default="compact", show_default=True)
-def bench(seconds: float, path: Path | None, layout: str) -> None:
+@click.option("--layout", help="Deployments (compact; v1.1 on servers).")
+@click.option("--servers", "on_servers", is_flag=True, help="On Pulsar, Elasticsearch and MariaDB of its own.")
+def bench(seconds: float, path: Path | None, layout: str | None, on_servers: bool) -> None:
     """Measure this machine; prints a table and writes JSON."""
+    if on_servers:
+        with trio.fresh_folder() as servers_folder, trio.running(servers_folder, os.environ) as servers:
+            figures = _measured(seconds, layout or "v1.1", servers.settings, servers.members)
+    else:
+        figures = _measured(seconds, layout or "compact", {}, list)
+    target = path or Path("bench-results") / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(figures, indent=2) + "\n")
+    _print(figures)
+    click.echo(f"written to {target}")
+
+
+def _measured(
+    seconds: float, layout: str, on_servers: Mapping[str, str], servers: Callable[[], list[int]]
+) -> dict[str, Any]:
+    """All figures of an installation of its own, on the servers of those settings and processes."""
     data = Path(tempfile.mkdtemp(prefix="rayfold-bench-"))
     (port,) = free_ports(1)
-    environment = {"RAYFOLD_DATA": str(data / "data"), "RAYFOLD_PORT": str(port), "RAYFOLD_LAYOUT": layout}
+    environment = {
+        **on_servers, "RAYFOLD_DATA": str(data / "data"), "RAYFOLD_PORT": str(port), "RAYFOLD_LAYOUT": layout
+    }  # fmt: skip
     run = [sys.executable, "-m", "cluster"]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("RAYFOLD_")} | environment
     try:
@@ -60,23 +82,19 @@ def bench(seconds: float, path: Path | None, layout: str) -> None:
             raise click.exceptions.Exit(up.returncode)
         figures: dict[str, Any] = {"startup_s": round(time.monotonic() - started, 1), "layout": layout}
         settings, _ = folder.prepare(read_settings(environment))
-        figures |= asyncio.run(_Bench(settings, seconds).run())
+        return figures | asyncio.run(_Bench(settings, seconds, servers).run())
     finally:
         subprocess.run([*run, "down"], env=clean, check=False, capture_output=True)
         shutil.rmtree(data, ignore_errors=True)
-    target = path or Path("bench-results") / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(figures, indent=2) + "\n")
-    _print(figures)
-    click.echo(f"written to {target}")
 
 
 class _Bench:
-    def __init__(self, settings: Settings, seconds: float) -> None:
+    def __init__(self, settings: Settings, seconds: float, servers: Callable[[], list[int]]) -> None:
         self._settings = settings
         self._seconds = seconds
         self._client = Client(settings)
         self._head = Head(settings)
+        self._servers = servers
         self._delivered: dict[str, float] = {}
 
     async def run(self) -> dict[str, Any]:
@@ -114,7 +132,7 @@ class _Bench:
         await asyncio.to_thread(settled, self._client, revision)
 
     def _pids(self) -> list[int]:
-        return self._head.members()
+        return self._head.members() + self._servers()
 
     async def _closed(self, connections: int, body: Any, events: int) -> dict[str, Any]:
         await self._quiet()

@@ -41,6 +41,15 @@ class Server:
         """Leader of the group that the server's processes are; None while it does not run."""
         return None if self._process is None else self._process.pid
 
+    def members(self) -> list[int]:
+        """All its processes."""
+        leader, found = self.pid, []
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                if int(path.read_text().rpartition(") ")[2].split()[2]) == leader:
+                    found.append(int(path.parent.name))
+        return found
+
     async def start(self) -> None:
         """Returns when it is ready. Raises `Misconfigured`, with the end of its log, when it ends or takes too long."""
         self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)

@@ -60,6 +60,10 @@ class Trio:
     async def stop(self) -> None:
         await asyncio.gather(*(server.stop() for server in self.servers))
 
+    def members(self) -> list[int]:
+        """All their processes."""
+        return [pid for server in self.servers for pid in server.members()]
+
     def log_tail(self) -> str:
         return "\n".join(server.log_tail() for server in self.servers)
 
