@@ -11,6 +11,7 @@ from ray.serve.schema import LoggingConfig
 from cluster import topology
 from cluster.head import GRACE_S
 from cluster.replica import PrivateApi, PublicApi, StageWorker
+from cluster.scaling import log_facts
 from cluster.settings import Settings
 
 #: Requests one API replica works on at once; more wait in HAProxy.
@@ -72,9 +73,8 @@ def _worker(settings: Settings, name: str, stages: tuple[str, ...]) -> Any:
     policy = AutoscalingPolicy(
         policy_function="cluster.scaling:BacklogPolicy",
         policy_kwargs={
-            "data": str(settings.data),
+            "of_log": log_facts(settings),
             "layout": settings.layout,
-            "partitions": settings.partitions,
             "scale_records": settings.scale_records,
             "stages": list(stages),
         },

@@ -29,6 +29,9 @@ _MARK = "RAYFOLD_HEAD"
 #: Logical CPUs: only admission control; every replica asks for 0.
 _CPUS = "1"
 
+#: Read by Serve's controller, which scales by the log's backlog (cluster/scaling.py).
+TOKEN_VARIABLE = "RAYFOLD_PULSAR_TOKEN"  # noqa: S105  (a name)
+
 
 class Head:
     """One `ray start --head --block`, its child processes and its folder."""
@@ -82,6 +85,7 @@ class Head:
         return {
             **{name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "RAYFOLD_"))},
             _MARK: os.fspath(self.folder),
+            **({TOKEN_VARIABLE: self._settings.pulsar_token} if self._settings.pulsar_token else {}),
             **haproxy.environment(self.folder / "h", self._ports[2], self._ports[3]),
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # binds 127.0.0.1 instead of every address
             "RAY_AUTH_MODE": "disabled",  # reachable from this machine only
@@ -90,6 +94,7 @@ class Head:
             "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
             "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
             "RAY_SERVE_LOG_TO_STDERR": "0",
+            "RAY_worker_niceness": "0",  # 15 unless set: everything else on the machine would come first
             "RAY_enable_open_telemetry": "0",
             "RAY_DEDUP_LOGS": "0",
             "SPT_NOENV": "1",  # titles of processes are not written over their environment, where the mark is

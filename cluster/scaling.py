@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+import os
 import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from cluster import topology
+from cluster.head import TOKEN_VARIABLE
 from cluster.settings import Settings
 from cluster.wiring import open_log
 from pipeline import topics
@@ -19,6 +21,16 @@ _log = logging.getLogger(__name__)
 _ASK_S = 1.0
 
 
+_LOG_FACTS = (
+    "log", "partitions", "instance", "pulsar_admin", "pulsar_tenant", "pulsar_namespace", "pulsar_ca_file",
+)  # fmt: skip
+
+
+def log_facts(settings: Settings) -> dict[str, Any]:
+    """What the policy needs to find the log, without secrets; JSON."""
+    return {"data": str(settings.data), **{name: getattr(settings, name) for name in _LOG_FACTS}}
+
+
 def wanted(records: int, per_worker: int, least: int, most: int) -> int:
     """Workers for a backlog of that many records."""
     return max(least, min(most, -(-records // max(1, per_worker))))
@@ -27,11 +39,13 @@ def wanted(records: int, per_worker: int, least: int, most: int) -> int:
 class BacklogPolicy:
     """Made once in Serve's controller and called at every tick; never raises, holds its target when it knows nothing."""
 
-    def __init__(self, data: str, layout: str, partitions: int, scale_records: int, stages: list[str]) -> None:
-        self._settings = Settings(data=Path(data), partitions=partitions)
+    def __init__(self, of_log: dict[str, Any], layout: str, scale_records: int, stages: list[str]) -> None:
+        """`of_log`: what `log_facts` gave. Serve logs these arguments: the secret among the settings comes by the environment."""
+        token = os.environ.get(TOKEN_VARIABLE, "")
+        self._settings = Settings(**{**of_log, "data": Path(of_log["data"])}, pulsar_token=token)
         self._per_worker = scale_records
         self._rows = [topology.BY_NAME[stage] for stage in stages]
-        self._bounds = topology.bounds(layout, tuple(stages), partitions)
+        self._bounds = topology.bounds(layout, tuple(stages), self._settings.partitions)
         self._records: int | None = None
         self._closed = threading.Event()
         threading.Thread(target=self._watch, name="backlog", daemon=True).start()

@@ -1,5 +1,6 @@
 """The number of workers: by backlog, and as it is while the backlog is unknown."""
 
+import json
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,7 +9,8 @@ from typing import Any
 import pytest
 
 from cluster import scaling
-from cluster.scaling import BacklogPolicy, wanted
+from cluster.scaling import BacklogPolicy, log_facts, wanted
+from cluster.settings import Settings
 from pipeline.log.port import Backlog
 from tests.installation import eventually
 
@@ -48,12 +50,12 @@ def _policy(monkeypatch: pytest.MonkeyPatch, folder: Path, log: _Log) -> Backlog
 
     monkeypatch.setattr(scaling, "open_log", opened)
     monkeypatch.setattr(scaling, "_ASK_S", 0.01)
-    return BacklogPolicy(str(folder), "v1.1", 4, 100, ["collector"])
+    return BacklogPolicy(log_facts(Settings(data=folder)), "v1.1", 100, ["collector"])
 
 
 def test_the_target_is_held_while_nothing_is_known(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("no folder")
-    policy = BacklogPolicy(str(tmp_path / "data"), "v1.1", 4, 100, ["collector"])
+    policy = BacklogPolicy(log_facts(Settings(data=tmp_path / "data")), "v1.1", 100, ["collector"])
     with closing(policy):
         for target in (1, 3):
             assert policy(SimpleNamespace(target_num_replicas=target)) == (target, {})
@@ -70,3 +72,8 @@ def test_whatever_is_raised_is_survived_and_the_number_forgotten(
         log.script = [RuntimeError("unforeseen")] * 50 + [150]
         eventually(lambda: policy(now)[0] == 4, 10, "the target held")
         eventually(lambda: policy(now)[0] == 2, 10, "two workers for 150 records")
+
+
+def test_no_secret_is_among_what_serve_logs() -> None:
+    settings = Settings(log="pulsar://x:6650", pulsar_token="hush", secret_key="hush", admin_token="hush")
+    assert "hush" not in json.dumps(log_facts(settings))
