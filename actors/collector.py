@@ -15,8 +15,8 @@ from pipeline.catalog import Catalog
 from pipeline.clock import Clock
 from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.document import decode_living
-from pipeline.envelope import CollectedRecords, Sender
-from pipeline.errors import Incomplete, Retry, Stop, StoreUnavailable, Undigested
+from pipeline.envelope import CollectedRecords, Processed, Sender
+from pipeline.errors import Incomplete, Retry, Stop, StoreUnavailable, TooLarge, Undigested
 from pipeline.fold import Fold, Missing
 from pipeline.hot import Limits
 from pipeline.log.port import Log, Message, Position
@@ -173,7 +173,7 @@ class Collector:
             _hear(item, batch)
             batch.done(item.position, item.place)
             if batch.size >= _CUT_BYTES:
-                await owned.publish(batch.finish(owned.hot, self._clock.now_ms(), catalog.revision))
+                await self._publish(owned, fold, item, batch.finish(owned.hot, self._clock.now_ms(), catalog.revision))
                 batch = _batch(owned)
         if batch.records:
             await owned.publish(batch.finish(owned.hot, self._clock.now_ms(), catalog.revision))
@@ -181,6 +181,13 @@ class Collector:
         if self._undigested:
             for item in items:  # durable: what was set aside is done with
                 self._undigested.pop(_slot(fold, item), None)
+
+    async def _publish(self, owned: Owned, fold: Fold, last: _Item, processed: Processed) -> None:
+        """An envelope that no message can hold is so because of its last record: all before it stayed below the cut."""
+        try:
+            await owned.publish(processed)
+        except TooLarge as error:
+            raise self._set_aside(fold, last, str(error)) from error
 
     def _apply(self, fold: Fold, item: _Item, catalog: Catalog, batch: Batch) -> Missing:
         """Fold one record in, or reject it when it could not be digested before; returns what has to be loaded first."""
@@ -203,10 +210,12 @@ class Collector:
         except (Retry, Stop, MemoryError):
             raise
         except Exception as error:  # whatever it is: it is named, counted and kept with the event
-            reason = f"{type(error).__name__}: {error}"
-            self._undigested[_slot(fold, item)] = reason
-            _log.exception("partition %d cannot digest a record and sets it aside", fold.partition)
-            raise Undigested(f"a record could not be folded and is set aside: {reason}") from error
+            _log.exception("partition %d cannot digest a record", fold.partition)
+            raise self._set_aside(fold, item, f"{type(error).__name__}: {error}") from error
+
+    def _set_aside(self, fold: Fold, item: _Item, reason: str) -> Undigested:
+        self._undigested[_slot(fold, item)] = reason
+        return Undigested(f"a record could not be folded and is set aside: {reason}")
 
     async def _prefetch(self, fold: Fold, items: Sequence[_Item]) -> None:
         """Ask for everything the batch is likely to need in few questions; what a profile reveals needs another."""

@@ -8,6 +8,7 @@ LAYOUTS = ("compact", "v1.0", "v1.1")
 EMBEDDED = "embedded"
 
 _MOST_PARTITIONS = 256
+_LEAST_MESSAGE_BYTES = 4_000_000
 
 _SIZE = re.compile(r"^(\d+)\s*(b|kb|mb|gb)?$", re.IGNORECASE)
 _SIZES = {"b": 1, "kb": 1_000, "mb": 1_000_000, "gb": 1_000_000_000}
@@ -36,6 +37,14 @@ def size(value: Any) -> int:
     if found is None:
         raise ValueError("write a size as 10 MB")
     return _at_least_one(int(found.group(1)) * _SIZES[(found.group(2) or "b").lower()])
+
+
+def message(value: Any) -> int:
+    """Bytes of the largest message: batches are cut well below the least of these."""
+    number = size(value)
+    if number < _LEAST_MESSAGE_BYTES:
+        raise ValueError("at least 4 MB; Pulsar's own maxMessageSize is 5 MB")
+    return number
 
 
 def count(value: Any) -> int:

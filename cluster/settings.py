@@ -100,7 +100,7 @@ _READ: Mapping[str, Callable[[Any], Any]] = {
     "pulsar_namespace": read.name,
     "pulsar_token": read.text,
     "pulsar_ca_file": read.text,
-    "pulsar_max_message": read.size,
+    "pulsar_max_message": read.message,
     "documents_username": read.text,
     "documents_password": read.text,
     "documents_api_key": read.text,

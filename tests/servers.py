@@ -31,7 +31,7 @@ _running: list[Server] = []
 @pytest.fixture
 def prefix() -> str:
     """Of everything that one test makes on a server."""
-    return f"t{uuid.uuid4().hex[:10]}-"
+    return f"t{uuid.uuid4().hex[:10]}"
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
-"""A whole Rayfold in one process over embedded storage, without Ray: what most tests drive."""
+"""A whole Rayfold in one process, without Ray: what most tests drive."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from cryptography.fernet import Fernet
 from actors.build import build
 from actors.host import Host
 from cluster import topology, wiring
-from cluster.settings import Settings
+from cluster.settings import read_settings
 from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.journal import Journal
 from pipeline.limits import Limits
@@ -21,6 +21,7 @@ from pipeline.topics import PROCESSED
 from serve.private import private_app
 from serve.public import public_app
 from serve.running import Running, StageFacts
+from tests.storage import EMBEDDED
 
 STAGES = ("collector", "batcher", "dispatcher", "executor")
 TOKEN = "a-token-for-tests"
@@ -28,9 +29,13 @@ RETENTION_MS = 7 * 24 * 3600 * 1000
 _KEY = Fernet.generate_key().decode()
 
 
-async def open_ports(folder: Path, key: str = _KEY) -> Ports:
-    """Embedded ports over a folder, as an installation opens them; several processes may open the same one."""
-    settings = Settings(data=folder, secret_key=key)
+#: Nothing under way any more, on the slowest storage and a busy machine.
+_QUIET_S = 60.0
+
+
+async def open_ports(folder: Path, key: str = _KEY, on: Mapping[str, str] = EMBEDDED) -> Ports:
+    """Ports over a folder, as an installation opens them; several processes may open the same one. `on`: see tests/storage.py."""
+    settings = read_settings(on, data=folder, secret_key=key)
     await wiring.migrate(settings)
     await wiring.arrange(settings, alone=False)
     return await wiring.open_ports(settings)
@@ -71,7 +76,7 @@ class System:
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
-    async def quiet(self, within_s: float = 20.0) -> dict[str, Any]:
+    async def quiet(self, within_s: float = _QUIET_S) -> dict[str, Any]:
         """The account, once nothing is under way any more."""
         account: dict[str, Any] = {}
         async with asyncio.timeout(within_s):
@@ -100,9 +105,10 @@ async def running(
     worker: str = "w",
     change: Callable[[Ports], Ports] = lambda ports: ports,
     key: str = _KEY,
+    on: Mapping[str, str] = EMBEDDED,
 ) -> AsyncIterator[System]:
     """A system over a folder; ends cleanly. `change` puts something between the stages and a port."""
-    ports = change(await open_ports(folder, key))
+    ports = change(await open_ports(folder, key, on))
     watch = DefinitionsWatch(ports.definitions, ports.clock)
     await watch.refresh()
     built = [build(stage, ports, watch, worker, RETENTION_MS) for stage in stages]

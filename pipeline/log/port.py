@@ -43,7 +43,7 @@ class Writer(Protocol):
         """Store one message; durable on return.
 
         Raises `Fenced` when a newer writer was opened, in which case nothing was stored, however long this writer
-        had been stopped. Any other failure leaves the outcome unknown: the caller gives up ownership.
+        had been stopped; `TooLarge` for what no message can hold: nothing was stored. Any other failure leaves the outcome unknown: the caller gives up ownership.
         """
         ...
 
@@ -94,7 +94,7 @@ class Log(Protocol):
     def partitions(self) -> int: ...
 
     async def append(self, topic: str, partition: int, data: bytes, records: int) -> Position:
-        """Store one message as one of many writers; durable on return."""
+        """Store one message as one of many writers; durable on return. Raises `TooLarge` as `Writer.append` does."""
         ...
 
     async def check(self) -> None:

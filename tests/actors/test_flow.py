@@ -1,13 +1,14 @@
-"""Events all the way through, in one process over embedded storage."""
+"""Events all the way through, in one process, on both sets of storage."""
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.system import payload, running
 
 
-async def test_an_event_answered_200_is_stored_and_accounted_for(tmp_path: Path) -> None:
-    async with running(tmp_path) as system:
+async def test_an_event_answered_200_is_stored_and_accounted_for(tmp_path: Path, storage: Mapping[str, str]) -> None:
+    async with running(tmp_path, on=storage) as system:
         await system.put("sources", "shop", {"name": "Shop"})
         answer = await system.track(payload("shop", "page-view", session={"id": "s-1"}), wait="stored")
         assert answer.status_code == 200, answer.text
@@ -19,8 +20,10 @@ async def test_an_event_answered_200_is_stored_and_accounted_for(tmp_path: Path)
         assert (account["accepted"], account["stored"]) == (1, 1)
 
 
-async def test_fifty_concurrent_increments_of_one_profile_give_exactly_fifty(tmp_path: Path) -> None:
-    async with running(tmp_path) as system:
+async def test_fifty_concurrent_increments_of_one_profile_give_exactly_fifty(
+    tmp_path: Path, storage: Mapping[str, str]
+) -> None:
+    async with running(tmp_path, on=storage) as system:
         await system.put("sources", "shop", {})
         first = (await system.track(payload(session={"id": "s"}), wait="processed")).json()
         event = {"type": "increase-interest", "properties": {"interest": "jazz"}}
@@ -32,8 +35,10 @@ async def test_fifty_concurrent_increments_of_one_profile_give_exactly_fifty(tmp
         assert profile["interests"]["jazz"] == 50
 
 
-async def test_eight_concurrent_first_hits_of_a_session_make_one_profile(tmp_path: Path) -> None:
-    async with running(tmp_path) as system:
+async def test_eight_concurrent_first_hits_of_a_session_make_one_profile(
+    tmp_path: Path, storage: Mapping[str, str]
+) -> None:
+    async with running(tmp_path, on=storage) as system:
         await system.put("sources", "shop", {})
         answers = await asyncio.gather(*(system.track(payload(session={"id": "new"})) for _ in range(8)))
         assert len({answer.json()["profile"]["id"] for answer in answers}) == 1
@@ -43,8 +48,8 @@ async def test_eight_concurrent_first_hits_of_a_session_make_one_profile(tmp_pat
         assert page["items"][0]["metadata"]["time"]["visit"]["count"] == 1
 
 
-async def test_a_repeat_counts_as_duplicate_and_changes_nothing(tmp_path: Path) -> None:
-    async with running(tmp_path) as system:
+async def test_a_repeat_counts_as_duplicate_and_changes_nothing(tmp_path: Path, storage: Mapping[str, str]) -> None:
+    async with running(tmp_path, on=storage) as system:
         await system.put("sources", "shop", {"static_profile_id": True})
         event = {"id": "m-1", "type": "checkout-completed", "properties": {"value": 11.77}}
         one = payload("shop", profile={"id": "c-1"}, events=[event])
@@ -59,8 +64,8 @@ async def test_a_repeat_counts_as_duplicate_and_changes_nothing(tmp_path: Path) 
         assert profile["metadata"]["time"]["visit"]["count"] == 1
 
 
-async def test_a_workflow_adds_and_removes_a_segment(tmp_path: Path) -> None:
-    async with running(tmp_path) as system:
+async def test_a_workflow_adds_and_removes_a_segment(tmp_path: Path, storage: Mapping[str, str]) -> None:
+    async with running(tmp_path, on=storage) as system:
         await system.put("sources", "shop", {"static_profile_id": True})
         for name, node in (("open", "add-segment"), ("closed", "remove-segment")):
             nodes = [{"id": "start", "type": "start"}, {"id": "n", "type": node, "settings": {"segment": "cart-open"}}]

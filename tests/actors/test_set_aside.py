@@ -4,8 +4,10 @@ from pathlib import Path
 
 from pipeline import envelope, identity
 from pipeline.identity import Kind, mint
+from pipeline.ports import Ports
 from pipeline.record import Alias, Origin
 from pipeline.stores.documents import Query
+from tests.actors.narrow import Narrow
 from tests.system import payload, running
 
 
@@ -36,3 +38,19 @@ async def test_records_that_cannot_be_folded_are_rejected_and_the_rest_goes_on(t
         reasons = {envelope.decode_object(one.body)["reason"] for one in page.items}
         assert (page.total, len(reasons)) == (3, 1)
         assert "circle" in reasons.pop()
+
+
+async def test_a_record_whose_envelope_no_message_can_hold_is_rejected_and_the_rest_goes_on(tmp_path: Path) -> None:
+    def change(ports: Ports) -> Ports:
+        return ports._replace(log=Narrow(ports.log, 1_800_000))
+
+    async with running(tmp_path, change=change) as system:
+        await system.put("sources", "shop", {"static_profile_id": True})
+        event = {"type": "page-view", "properties": {"text": "x" * 199_000}}
+        large = payload("shop", profile={"id": "p"}, events=[{**event, "id": f"l-{n}"} for n in range(9)])
+        small = [payload("shop", profile={"id": "p"}, events=[{"id": f"s-{n}", "type": "page-view"}]) for n in range(4)]
+        assert (await system.track([*small[:2], large, *small[2:]])).status_code == 200
+        account = await system.quiet()
+        assert (account["accepted"], account["stored"], account["rejected"]) == (13, 4, 9)
+        page = await system.ports.documents.search("receipt", Query(equals={"outcome": "rejected"}))
+        assert all("more than a message may hold" in envelope.decode_object(one.body)["reason"] for one in page.items)
