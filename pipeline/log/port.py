@@ -42,8 +42,8 @@ class Writer(Protocol):
     async def append(self, data: bytes, records: int) -> Position:
         """Store one message; durable on return.
 
-        Raises `Fenced` when a newer writer was opened, in which case nothing was stored, however long this writer
-        had been stopped; `TooLarge` for what no message can hold: nothing was stored. Any other failure leaves the outcome unknown: the caller gives up ownership.
+        Raises `Fenced` when a newer writer was opened, and `TooLarge` for what no message can hold: nothing was stored then,
+        however long this writer had been stopped. Any other failure leaves the outcome unknown: the caller gives up ownership.
         """
         ...
 
