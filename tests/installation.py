@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from cluster.head import Head
 from cluster.ports import free_ports
 from cluster.settings import read_settings
 from cluster.settled import settled
+from tests.storage import EMBEDDED
 
 
 def eventually(found: Callable[[], Any], within_s: float, what: str) -> Any:
@@ -157,9 +158,10 @@ def _alive(pid: int) -> bool:
 
 
 @contextmanager
-def installed(folder: Path, **environment: str) -> Iterator[Installation]:
-    """Up for the length of the block."""
+def installed(folder: Path, on: Mapping[str, str] = EMBEDDED, **environment: str) -> Iterator[Installation]:
+    """Up for the length of the block; `on`: see tests/storage.py."""
     installation = Installation(folder, **environment)
+    installation.environment |= on
     installation.up()
     try:
         yield installation

@@ -101,28 +101,37 @@ def folder() -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
+@contextmanager
+def shown(*servers: Server) -> Iterator[None]:
+    """The logs of these are shown with a test that fails in the block."""
+    _running.extend(servers)
+    try:
+        yield
+    finally:
+        for server in servers:
+            _running.remove(server)
+
+
 @asynccontextmanager
 async def up(server: S) -> AsyncIterator[S]:
     """Started, and stopped at the end whatever became of it meanwhile."""
-    _running.append(server)
-    try:
-        await server.start()
-        yield server
-    finally:
-        await server.stop()
-        _running.remove(server)
+    with shown(server):
+        try:
+            await server.start()
+            yield server
+        finally:
+            await server.stop()
 
 
 @contextmanager
 def _session(server: S) -> Iterator[S]:
     """As `up`, without a loop: it outlives the loop of every test."""
-    _running.append(server)
-    try:
-        asyncio.run(server.start())
-        yield server
-    finally:
-        asyncio.run(server.stop())
-        _running.remove(server)
+    with shown(server):
+        try:
+            asyncio.run(server.start())
+            yield server
+        finally:
+            asyncio.run(server.stop())
 
 
 @pytest.hookimpl(wrapper=True)

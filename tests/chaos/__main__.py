@@ -11,7 +11,7 @@ import click
 
 from cluster.setting_values import LAYOUTS
 from tests.chaos import faults
-from tests.chaos.campaign import campaign, fillings
+from tests.chaos.campaign import SERVERS, campaign, fillings
 from tests.chaos.conditions import conditions
 from tests.chaos.disk import NoSmallDisk
 from tests.chaos.faults import Fault
@@ -36,6 +36,9 @@ def _list(context: click.Context, parameter: click.Parameter, value: str) -> lis
 @click.option("--seed", default=1, show_default=True, help="Of all that is left to chance.")
 @click.option("--stop-seconds", default=30.0, show_default=True, help="How long a stop lasts.")
 @click.option("--together", is_flag=True, help="All layouts at once: sooner done, slower to recover.")
+@click.option(
+    "--servers", "on_servers", is_flag=True, help="On Pulsar, Elasticsearch and MariaDB, which suffer too; v1.1."
+)
 @click.option("--report", type=click.Path(path_type=Path), help="Write the figures here.")
 def chaos(
     rounds: int,
@@ -45,10 +48,14 @@ def chaos(
     seed: int,
     stop_seconds: float,
     together: bool,
+    on_servers: bool,
     report: Path | None,
 ) -> None:
     """Kill and stop every process of a real installation under load; exit status 1 when anything went wrong."""
-    plan = {layout: _plan(layout, rounds, kinds, hows, seed) for layout in layouts}
+    if on_servers:
+        layouts = ["v1.1"]
+    servers = SERVERS if on_servers else ()
+    plan = {layout: _plan(layout, rounds, kinds, hows, seed, servers) for layout in layouts}
     under = conditions(f'make chaos ARGS="{shlex.join(sys.argv[1:])}"', stop_seconds)
     count = sum(map(len, plan.values()))
     found = Found(count)
@@ -66,10 +73,10 @@ def chaos(
             tell(f"{layout}: GIVEN UP: {error}")
 
     def rounds_of(layout: str) -> None:
-        if not kinds or _DISK in kinds:
+        if not on_servers and (not kinds or _DISK in kinds):
             _fill(layout, rounds, found, tell)
         chance = random.Random(f"{seed} {layout} moments")
-        for outcome in campaign(layout, plan[layout], chance, stop_seconds, found.seconds, click.echo):
+        for outcome in campaign(layout, plan[layout], chance, stop_seconds, found.seconds, click.echo, on_servers):
             found.outcomes.append(outcome)
             tell(f"{len(found.outcomes)}/{count} {_line(outcome)}")
 
@@ -91,20 +98,26 @@ def _fill(layout: str, rounds: int, found: Found, tell: Callable[[str], None]) -
         tell(f"{layout}: FULL DISK NOT TRIED: {reason}")
 
 
-def _plan(layout: str, rounds: int, kinds: Sequence[str], hows: Sequence[str], seed: int) -> list[Fault]:
+def _plan(
+    layout: str, rounds: int, kinds: Sequence[str], hows: Sequence[str], seed: int, servers: Sequence[str]
+) -> list[Fault]:
     """Each round has every fault once, in an order left to chance."""
     if layout not in LAYOUTS:
         raise click.BadParameter(f"{layout} is no layout; use {', '.join(LAYOUTS)}")
     if not set(hows) <= set(_HOWS):
         raise click.BadParameter(f"--hows takes {', '.join(_HOWS)}")
     try:
-        wanted = dict.fromkeys(faults.kind(name, layout) for name in kinds or faults.kinds(layout) if name != _DISK)
+        wanted = dict.fromkeys(
+            faults.kind(name, layout, servers) for name in kinds or faults.kinds(layout, servers) if name != _DISK
+        )
     except KeyError as error:
-        raise click.BadParameter(f"{error} is no kind; use {', '.join((*faults.kinds(layout), _DISK))}") from None
+        raise click.BadParameter(
+            f"{error} is no kind; use {', '.join((*faults.kinds(layout, servers), _DISK))}"
+        ) from None
     chance = random.Random(f"{seed} {layout}")
     plan = []
     for _ in range(rounds):
-        every = [faults.fault(kind, how, layout, chance) for kind in wanted for how in hows]
+        every = [faults.fault(kind, how, layout, chance, servers) for kind in wanted for how in hows]
         chance.shuffle(every)
         plan += every
     return plan

@@ -34,35 +34,35 @@ class Fault(NamedTuple):
         return f"{self.how} {self.kind}" + (f" ({' + '.join(self.roles)})" if self.kind == PAIR else "")
 
 
-def processes(layout: str) -> list[str]:
-    """The kinds that are one process in this layout."""
-    return ["api.public", "api.private", *LAYOUTS[layout], *RAY]
+def processes(layout: str, servers: Collection[str] = ()) -> list[str]:
+    """The kinds that are one process in this layout, servers included."""
+    return ["api.public", "api.private", *LAYOUTS[layout], *RAY, *servers]
 
 
-def kinds(layout: str) -> list[str]:
+def kinds(layout: str, servers: Collection[str] = ()) -> list[str]:
     """All that an installation of this layout can suffer of these faults."""
-    return [*processes(layout), PAIR, NODE, SUPERVISOR, EVERYTHING]
+    return [*processes(layout, servers), PAIR, NODE, SUPERVISOR, EVERYTHING]
 
 
-def kind(name: str, layout: str) -> str:
+def kind(name: str, layout: str, servers: Collection[str] = ()) -> str:
     """The kind for a name: of a stage it is the worker that runs it. Raises `KeyError` for an unknown one."""
-    if name in kinds(layout):
+    if name in kinds(layout, servers):
         return name
     return {stage: worker for worker, stages in LAYOUTS[layout].items() for stage in stages}[name]
 
 
-def fault(kind: str, how: str, layout: str, chance: random.Random) -> Fault:
+def fault(kind: str, how: str, layout: str, chance: random.Random, servers: Collection[str] = ()) -> Fault:
     """Of a pair, which two is left to chance."""
     if kind == PAIR:
-        return Fault(kind, how, tuple(chance.sample(processes(layout), 2)))
+        return Fault(kind, how, tuple(chance.sample(processes(layout, servers), 2)))
     return Fault(kind, how, () if kind in (NODE, SUPERVISOR, EVERYTHING) else (kind,))
 
 
-def victims(fault: Fault, installation: Installation, chance: random.Random) -> list[int]:
-    """The processes it means, as they are now. Raises `IndexError` when there is none of a kind."""
+def victims(fault: Fault, installation: Installation, chance: random.Random, servers: Collection[str]) -> list[int]:
+    """The processes it means, servers excepted, as they are now. Raises `IndexError` when there is none of a kind."""
     if fault.roles:
         roles = by_role(installation.members())
-        return [chance.choice(sorted(roles.get(role, ()))) for role in fault.roles]
+        return [chance.choice(sorted(roles.get(role, ()))) for role in fault.roles if role not in servers]
     alone = [installation.supervisor] if fault.kind != NODE else []
     return alone if fault.kind == SUPERVISOR else [*alone, *installation.members()]
 

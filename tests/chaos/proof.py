@@ -2,7 +2,7 @@
 
 import urllib.request
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from cluster import receiver
 from tests.chaos.verdict import Verdict, judged
 from tests.installation import Installation, installed
 from tests.load import Load
+from tests.storage import EMBEDDED
 
 SOURCE = "load"
 EVENT_TYPE = "increase-interest"
@@ -68,11 +69,11 @@ def _get(url: str) -> Any:
 
 
 @contextmanager
-def proving(folder: Path, layout: str) -> Iterator[Proof]:
-    """Up and settled for the length of the block."""
+def proving(folder: Path, layout: str, on: Mapping[str, str] = EMBEDDED) -> Iterator[Proof]:
+    """Up and settled for the length of the block; `on`: see tests/storage.py."""
     process, received = receiver.start()
     try:
-        with installed(folder, layout=layout) as installation:
+        with installed(folder, on, layout=layout) as installation:
             installation.put("source", SOURCE, {"static_profile_id": True})
             installation.put("workflow", "count", _WORKFLOW)
             asked = {"source": SOURCE, "event_type": EVENT_TYPE}

@@ -4,12 +4,13 @@ import asyncio
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import aiohttp
 import httpx
 
+from cluster.servers.server import Server
 from tests.chaos import faults
 from tests.chaos.faults import Fault
 from tests.chaos.probe import Probe
@@ -53,14 +54,23 @@ class _Stuck(Exception):
 _UNJUDGED = (_Stuck, TimeoutError, AssertionError, IndexError, aiohttp.ClientError, httpx.HTTPError)
 
 
-async def play(proof: Proof, layout: str, fault: Fault, chance: random.Random, stop_s: float) -> Outcome:
+#: What an installation stands on, by the kind of fault that means it.
+Servers = Mapping[str, Server]
+
+
+async def play(
+    proof: Proof, layout: str, fault: Fault, chance: random.Random, stop_s: float, servers: Servers
+) -> Outcome:
     """Raises nothing for what the installation does wrong: that is in the outcome."""
-    return await _Round(proof, layout, fault, chance, stop_s).play()
+    return await _Round(proof, layout, fault, chance, stop_s, servers).play()
 
 
 class _Round:
-    def __init__(self, proof: Proof, layout: str, fault: Fault, chance: random.Random, stop_s: float) -> None:
+    def __init__(
+        self, proof: Proof, layout: str, fault: Fault, chance: random.Random, stop_s: float, servers: Servers
+    ) -> None:
         self._proof = proof
+        self._servers = servers
         self._installation = proof.installation
         self._fault = fault
         self._chance = chance
@@ -92,17 +102,25 @@ class _Round:
 
     async def _suffer(self, roles: list[str]) -> None:
         """Do it and wait until all is well again."""
-        pids = faults.victims(self._fault, self._installation, self._chance)
+        pids = faults.victims(self._fault, self._installation, self._chance, self._servers)
+        meant = [self._servers[role] for role in self._fault.roles if role in self._servers]
         at = woken = time.monotonic()
         if self._fault.how == faults.KILL:
             faults.send(signal.SIGKILL, pids)
+            for server in meant:
+                server.kill()
+            await asyncio.gather(*(server.start() for server in meant))  # as whoever operates it would
         else:
             faults.send(signal.SIGSTOP, pids)
+            for server in meant:
+                server.pause()
             try:
                 await asyncio.sleep(self._stop_s)
             finally:
                 woken = time.monotonic()
                 faults.send(signal.SIGCONT, pids)
+                for server in meant:
+                    server.resume()
         if self._fault.how == faults.KILL and self._fault.kind in faults.BY_HAND:
             await asyncio.to_thread(self._installation.up)
         whole = await self._until(lambda: not faults.missing(self._installation, roles), lambda: self._lacks(roles))
