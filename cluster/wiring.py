@@ -15,6 +15,7 @@ from pipeline.log.sqlite import SqliteLog
 from pipeline.ports import Ports
 from pipeline.release import release, unnamed
 from pipeline.secrets import SecretBox
+from pipeline.stores.documents import Documents
 from pipeline.stores.sqlalchemy import SqlDefinitions
 from pipeline.stores.sqlite import SqliteDocuments
 
@@ -28,12 +29,16 @@ async def open_log(settings: Settings) -> SqliteLog:
     return await SqliteLog.open(settings.data / "log", settings.partitions, SystemClock())
 
 
+async def open_documents(settings: Settings) -> Documents:
+    return await SqliteDocuments.open(settings.data / "documents.db")
+
+
 async def open_ports(settings: Settings) -> Ports:
     """All ports of this process, opened; settings must come from `cluster.folder.prepare`."""
     clock = SystemClock()
     return Ports(
         log=await open_log(settings),
-        documents=await SqliteDocuments.open(settings.data / "documents.db"),
+        documents=await open_documents(settings),
         definitions=await SqlDefinitions.open(definitions_url(settings), clock),
         http=AiohttpClient(),
         clock=clock,
@@ -61,8 +66,7 @@ async def migrate(settings: Settings) -> int | None:
         await log.create_group(topics.PROCESSED, topics.STORE_GROUP, "start")
     finally:
         await log.close()
-    documents = await SqliteDocuments.open(settings.data / "documents.db")
-    await documents.close()
+    await (await open_documents(settings)).close()
     return folder.raise_format(settings.data)  # last: what is not done to its end is done again
 
 

@@ -107,7 +107,7 @@ async def full_disk(proof: Proof, disk: Path, layout: str, full_s: float) -> Fil
     problems += [f"{role} was started anew" for role in before if before[role] != after.get(role)]
     for client in (load, probe):
         proof.answered(client.answered, client.per_profile)
-    verdict = await asyncio.to_thread(proof.judge, RECOVERY_S)
+    verdict = await proof.judge(RECOVERY_S)
     refused = sum(one.status == 503 for one in tries)
     slowest = max(one.seconds for one in tries)
     problems += [*_wrong(tries, slowest), *verdict.problems]

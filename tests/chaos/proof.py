@@ -1,5 +1,6 @@
 """An installation whose every event leaves a trace: it is stored, counted in a profile, delivered and run by a workflow."""
 
+import asyncio
 import urllib.request
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,6 +11,7 @@ from typing import Any
 import msgspec
 
 from cluster import receiver
+from tests.chaos.evidence import violations
 from tests.chaos.verdict import Verdict, judged
 from tests.installation import Installation, installed
 from tests.load import Load
@@ -54,8 +56,15 @@ class Proof:
         self._answered |= set(messages)
         self._per_profile += per_profile
 
-    def judge(self, within_s: float = 60.0) -> Verdict:
-        """Once nothing is under way: the account, documents, profiles and deliveries against the clients' own count."""
+    async def judge(self, within_s: float = 60.0) -> Verdict:
+        """Once nothing is under way: the account, documents, profiles and deliveries against the clients' own count.
+
+        And what log and documents hold against the invariants of the simulation.
+        """
+        verdict = await asyncio.to_thread(self._judge, within_s)
+        return verdict._replace(problems=[*verdict.problems, *await violations(self.installation)])
+
+    def _judge(self, within_s: float) -> Verdict:
         account = self.installation.quiet(within_s)
         self._bodies += _get(f"{self.received}/kept?since={len(self._bodies)}")
         repeats, self._repeats = self._repeats, _get(f"{self.received}/counts")["repeats"]

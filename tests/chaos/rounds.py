@@ -95,7 +95,7 @@ class _Round:
         anew = by_role(self._installation.members()).get("head") != before.get("head")
         outcome = self._outcome._replace(events=answered, tries=tries, head_anew=anew)
         try:
-            verdict = await asyncio.to_thread(self._proof.judge, RECOVERY_S)
+            verdict = await self._proof.judge(RECOVERY_S)
         except _UNJUDGED as error:
             return outcome._replace(problem=str(error))
         return outcome._replace(verdict=verdict, problem="; ".join(verdict.problems))

@@ -72,7 +72,7 @@ async def test_a_killed_worker_loses_nothing_and_doubles_nothing(proof: Proof, p
         await load.more(200, 30)
         killed = installation.kill(part)
         await load.more(300, 60)
-    assert not proof.judge().problems
+    assert not (await proof.judge()).problems
     eventually(lambda: set(installation.pids(part)) - {killed}, 20, f"another {part} in its place")
     if stage:
         eventually(lambda: installation.status()["stages"][stage]["restarts"] == before + 1, 20, "the status says so")
@@ -90,7 +90,7 @@ async def test_a_killed_part_of_ray_comes_back_without_a_hand(proof: Proof, part
         await asyncio.to_thread(eventually, others, 120, f"another {part}")
         await load.more(200, 60)
     eventually(lambda: not missing(installation, list(roles)), 120, "every process")
-    assert not proof.judge().problems
+    assert not (await proof.judge()).problems
 
 
 @pytest.mark.parametrize("alone", [True, False])
@@ -105,7 +105,7 @@ async def test_a_killed_supervisor_is_replaced_by_up_alone_or_with_everything(pr
         await asyncio.to_thread(installation.up)
         assert not set(members) & set(installation.members())
         await load.more(200, 60)
-    assert not proof.judge().problems
+    assert not (await proof.judge()).problems
 
 
 async def test_the_account_balances_while_events_flow(proof: Proof) -> None:
@@ -115,19 +115,19 @@ async def test_the_account_balances_while_events_flow(proof: Proof) -> None:
             done = proof.installation.rayfold("account", "--verify")
             assert done.returncode == 0, done.stderr
         await load.more(100, 30)
-    assert not proof.judge().problems
+    assert not (await proof.judge()).problems
 
 
 async def test_verify_notices_one_event_deleted_behind_its_back(proof: Proof) -> None:
     async with _loaded(proof) as load:
         await load.more(10, 30)
-    assert not proof.judge().problems
+    assert not (await proof.judge()).problems
     assert proof.installation.rayfold("account", "--verify").returncode == 0
     _delete_one(proof.installation.folder)
     done = proof.installation.rayfold("account", "--verify")
     assert done.returncode == 1
     assert "1 event documents are missing" in done.stderr
-    assert any("lost" in problem for problem in proof.judge().problems)
+    assert any("lost" in problem for problem in (await proof.judge()).problems)
 
 
 def _delete_one(folder: Path) -> None:

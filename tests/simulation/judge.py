@@ -9,9 +9,11 @@ import msgspec
 from pipeline import envelope
 from pipeline.account_terms import Account
 from pipeline.document import decode_living
-from pipeline.envelope import INTERNAL, TRANSIENT, Entry, Processed, Runs
+from pipeline.envelope import INTERNAL, TRANSIENT, Entry
 from pipeline.log.port import Message, Position
 from pipeline.topics import COLLECTED, PROCESSED, RUNS
+from tests import invariants
+from tests.invariants import Evidence, check_all
 from tests.simulation.client import Sent
 from tests.simulation.deliveries import Deliveries
 from tests.simulation.due import History
@@ -31,19 +33,6 @@ class Folded(NamedTuple):
     body: Mapping[str, Any]
 
 
-def envelopes(world: "World", topic: str, decode: Any) -> Iterator[tuple[Message, Any]]:
-    """(message, envelope) of everything ever appended, each sequence once."""
-    for partition in range(world.partitions):
-        sequence = 0
-        for message in world.broker.history(topic, partition):
-            value = decode(message.data)
-            if value.sequence > sequence:
-                sequence = value.sequence
-                yield message, value
-            elif value.sequence < sequence:
-                world.wrong.append(f"{topic} {partition}: sequence {value.sequence} after {sequence}")
-
-
 class Judge:
     """Compares what the log and the stores hold with what the clients know."""
 
@@ -51,10 +40,12 @@ class Judge:
         self.world = world
         self.account = account
         self.wrong = world.wrong
-        self.processed: list[tuple[Message, Processed]] = list(envelopes(world, PROCESSED, envelope.decode_processed))
-        self.runs: list[tuple[Message, Runs]] = list(envelopes(world, RUNS, envelope.decode_runs))
+        processed = self._all(PROCESSED, envelope.decode_processed)
+        runs = self._all(RUNS, envelope.decode_runs)
+        kept = {kind: {id: one.body for id, one in found.items()} for kind, found in world.shards.kinds.items()}
+        self.evidence = Evidence(processed, runs, kept)
         self.folded: list[Folded] = []
-        for place, (message, one) in enumerate(self.processed):
+        for place, (message, one) in enumerate(processed):
             for entry in one.events:
                 body = envelope.decode_object(entry.body)
                 self.folded.append(Folded(message.partition, place, message.position, one.revision, entry, body))
@@ -72,6 +63,13 @@ class Judge:
         self.sent: dict[str, Sent] = {
             mark: sent for client in world.clients for sent in client.sent for mark in sent.marks
         }
+
+    def _all(self, topic: str, decode: Any) -> list[tuple[Message, Any]]:
+        return [
+            found
+            for partition in range(self.world.partitions)
+            for found in invariants.once(self.world.broker.history(topic, partition), decode, self.check)
+        ]
 
     def check(self, name: str, holds: bool, detail: object = "") -> None:
         if not holds:
@@ -95,22 +93,15 @@ class Judge:
     # ---- the invariants
 
     def events(self) -> None:
-        """Answered 200: there once. Anything: there at most once. Processed: stored."""
+        """Answered 200: there once. Anything: there at most once."""
         for mark, sent in self.sent.items():
             found = len(self.by_mark.get(mark, ()))
             self.check("counted more than once:", found <= 1, mark)
             self.check("answered 200 and lost:", found == 1 or not sent.answered, mark)
-        stored, receipts = self.world.shards.kinds["event"], self.world.shards.kinds["receipt"]
-        ids = Counter(one.entry.id for one in self.folded)
-        for one in self.folded:
+        for one in self._client_events():
+            sent = self.sent[one.body["properties"]["mark"]]
             transient = bool(one.entry.flags & TRANSIENT)
-            self.check("an id twice:", ids[one.entry.id] == 1, one.entry.id)
-            self.check("processed but not stored:", one.entry.id in (receipts if transient else stored), one.entry.id)
-            if not one.entry.flags & INTERNAL:
-                sent = self.sent[one.body["properties"]["mark"]]
-                self.check("kept though it was not to be:", transient is not sent.stored, one.entry.id)
-        totals = self.world.shards.kinds
-        self.check("events nobody sent", len(totals["event"]) + len(totals["receipt"]) == len(self.folded))
+            self.check("kept though it was not to be:", transient is not sent.stored, one.entry.id)
         self.check("rejected", self.account is None or self.account.rejected == 0)
 
     def accepted(self) -> None:
@@ -128,21 +119,6 @@ class Judge:
                 accepted += sum(header.counts)
         if self.account is not None:
             self.check("accepted", self.account.accepted == accepted, f"{self.account.accepted}, {accepted} came in")
-
-    def documents(self) -> None:
-        """Each profile and session has one writer, counts its own changes, and is stored as it was written last."""
-        for kind in ("profile", "session"):
-            newest: dict[str, Any] = {}
-            for _, one in self.processed:
-                for stored in one.profiles if kind == "profile" else one.sessions:
-                    before = newest.get(stored.id)
-                    self.check(f"{kind} versions", stored.version == (before.version if before else 0) + 1, stored.id)
-                    newest[stored.id] = stored
-            kept = self.world.shards.kinds[kind]  # type: ignore[index]
-            self.check(f"{kind} documents", kept.keys() == newest.keys())
-            for id, stored in newest.items():
-                if id in kept:
-                    self.check(f"{kind} not as written last:", kept[id].body == bytes(stored.body), id)
 
     def counters(self) -> None:
         """What each profile counts is what was folded into it, once."""
@@ -211,22 +187,17 @@ class Judge:
             self.check("out of order:", places == sorted(places), key)
 
     def effects(self) -> None:
-        """Each run has one record and its effect is applied once."""
-        runs = Counter(stored.id for _, one in self.runs for stored in one.runs)
-        internal = Counter(one.entry.id for one in self.folded if one.entry.flags & INTERNAL)
-        for id, times in runs.items():
-            self.check("ran twice:", times == 1, id)
-            self.check("run not recorded:", id in self.world.shards.kinds["run"], id)
-        internal -= Counter(one.entry.id for one in self.folded if one.entry.type == "profile-deleted")
-        wanted = Counter(envelope.decode_any(bytes(item.record))["id"] for _, one in self.runs for item in one.out)
-        self.check("effects too many", not internal - wanted, internal - wanted)
-        refused = wanted - internal  # of a profile that was not to be saved
+        """The effects of each run are applied, but to a profile that was not to be saved."""
+        internal = Counter(
+            one.entry.id for one in self.folded if one.entry.flags & INTERNAL and one.entry.type != "profile-deleted"
+        )
+        wanted = invariants.effects(self.evidence)
+        refused = wanted - internal
         self.check("effects refused", self.account is None or refused.total() == self.account.refused_effects)
         unkept = [one for one in self.folded if one.entry.id in self._causes(refused)]
         for one in unkept:
             wanted_kept = self.sent[one.body["properties"]["mark"]].option("saveProfile")
             self.check("effect missing", not wanted_kept or one.entry.profile in self.erased, refused)
-        self.check("runs that nobody made", self.world.shards.kinds["run"].keys() == runs.keys())
 
     def deliveries(self) -> None:
         """See `tests/simulation/deliveries.py`."""
@@ -236,7 +207,7 @@ class Judge:
         """What a rule asked for when it was folded ran; nothing else."""
         ran = {
             (body["workflow"], body["event"])
-            for _, one in self.runs
+            for _, one in self.evidence.runs
             for stored in one.runs
             for body in [msgspec.json.decode(bytes(stored.body))]
         }
@@ -269,10 +240,10 @@ class Judge:
 def judge(world: "World", account: Account | None) -> None:
     """Write what is not as it should be into ``world.wrong``."""
     one = Judge(world, account)
+    check_all(one.evidence, one.check)
     for invariant in (
         one.events,
         one.accepted,
-        one.documents,
         one.counters,
         one.ids,
         one.order,
