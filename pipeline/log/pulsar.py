@@ -13,6 +13,7 @@ from pipeline.log import pulsar_groups
 from pipeline.log.port import BEGINNING, Backlog, Message, Position
 from pipeline.log.pulsar_address import PulsarAddress
 from pipeline.log.pulsar_admin import PulsarAdmin
+from pipeline.log.pulsar_client import READER
 from pipeline.log.pulsar_connection import PulsarConnection
 from pipeline.log.pulsar_ledgers import Ledgers
 from pipeline.log.pulsar_membership import PulsarMembership
@@ -28,9 +29,8 @@ _BELIEVE_S = 1.0
 #: What lies behind a group is counted by reading up to this much of each partition; beyond it is estimated from that.
 _SAMPLE_BYTES = 256_000
 
-#: Readers that go on where a caller stopped, and waiting for appends, cost a connection's memory: so many, that long.
-_READERS = 64
-_TAIL_S = 30.0
+#: Readers that go on where their caller stopped: each holds some messages.
+_READERS = 32
 
 _FINISH_S = 5.0
 
@@ -136,7 +136,10 @@ class PulsarLog:
         try:
             return await reader.read(max_bytes)
         finally:
-            self._keep(key, reader)
+            if max_bytes > 1:
+                self._keep(key, reader)
+            else:  # one message was wanted
+                reader.close()
 
     async def _nowhere(self) -> Position:
         return BEGINNING
@@ -218,7 +221,8 @@ class PulsarLog:
             ledgers = await self._look(topic, partition)
             if ledgers.last == BEGINNING:
                 continue
-            groups = (at for name, at in ledgers.cursors.items() if name != pulsar_groups.KEEPER)
+            nobodys = (pulsar_groups.KEEPER, READER)
+            groups = (at for name, at in ledgers.cursors.items() if not name.startswith(nobodys))
             floor = min((ledgers.last, *groups))
             kept = ledgers.cursors.get(pulsar_groups.KEEPER)
             if kept is None:

@@ -26,6 +26,9 @@ _CLOSE_S = 3.0
 #: Sends of a producer that wait for the broker; `append` has a deadline, so that this is never reached for long.
 _PENDING_SENDS = 2_000
 
+#: How the broker's names of readers' cursors begin: they hold back no retention.
+READER = "~reader"
+
 #: The property that carries `Message.records`.
 _RECORDS = "records"
 
@@ -257,6 +260,7 @@ class Client:
         """Messages after a position; None: those that are stored from now on."""
         settings = _pulsar.ReaderConfiguration()
         settings.receiver_queue_size(queue)
+        settings.subscription_role_prefix(READER)
         settings.start_message_id_inclusive(is_inclusive)
         if after is None:
             start = _pulsar.MessageId.latest

@@ -9,6 +9,9 @@ from pipeline.log.pulsar_connection import PulsarConnection
 #: One message at a time is fetched: that it came is all that counts.
 _QUEUE = 1
 
+#: When nobody has waited for so long, nothing is fetched any more.
+_IDLE_S = 30.0
+
 
 class PulsarTail:
     """Readers at the end of every partition, opened when somebody first waits."""
@@ -19,14 +22,15 @@ class PulsarTail:
         self._readers: list[Reader] = []
         self._client: Client | None = None
         self._news = asyncio.Event()
-        self.used = 0.0  #: when somebody last waited, by the monotonic clock
+        self._idle: asyncio.TimerHandle | None = None
 
     async def wait(self, timeout_s: float) -> None:
         """See `pipeline.log.port.Log.wait`."""
-        self.used = self._connection.clock.monotonic()
+        self._stay()
         client = await self._connection.client()
         if self._client is not client or not all(reader.is_connected for reader in self._readers):
             await self._open(client)
+            self._stay(_IDLE_S)
             return  # what came before is not known
         try:
             async with asyncio.timeout(timeout_s):
@@ -34,8 +38,14 @@ class PulsarTail:
         except TimeoutError:
             return
         finally:
-            self.used = self._connection.clock.monotonic()
+            self._stay(_IDLE_S)
             self._news.clear()
+
+    def _stay(self, seconds: float | None = None) -> None:
+        """Close by itself when nobody has waited for so long; None: not while somebody does."""
+        if self._idle is not None:
+            self._idle.cancel()
+        self._idle = None if seconds is None else asyncio.get_running_loop().call_later(seconds, self.close)
 
     async def _open(self, client: Client) -> None:
         self.close()
@@ -62,6 +72,7 @@ class PulsarTail:
             self._watch(reader)
 
     def close(self) -> None:
+        self._stay()
         readers, self._readers, self._client = self._readers, [], None
         for reader in readers:
             reader.discard()
