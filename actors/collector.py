@@ -38,6 +38,9 @@ _READ_BYTES = 1_000_000
 #: An envelope is appended once it holds this much, so that it always fits the broker (5 MB).
 _CUT_BYTES = 1_500_000
 
+#: How long ago the store may have been that far: what is evicted later costs memory only.
+_STORED_AGE_S = 1.0
+
 #: Pause while too much is waiting to be stored, or while the store does not answer.
 _PRESSURE_PAUSE_S = 0.05
 _STORE_PAUSE_S = 0.5
@@ -148,11 +151,11 @@ class Collector:
     async def _relieve(self, owned: Owned, partition: int) -> None:
         """Forget what is stored; while too much is not, take nothing more."""
         hot = owned.hot
-        hot.evict(await self._log.committed(PROCESSED, partition, STORE_GROUP))
+        hot.evict(await self._log.committed(PROCESSED, partition, STORE_GROUP, max_age_s=_STORED_AGE_S))
         while hot.full and self._partitions.may_own(partition):
             self._partitions.alive(partition)
             await self._clock.sleep(_PRESSURE_PAUSE_S)
-            hot.evict(await self._log.committed(PROCESSED, partition, STORE_GROUP))
+            hot.evict(await self._log.committed(PROCESSED, partition, STORE_GROUP, max_age_s=_STORED_AGE_S))
 
     async def _handle(self, owned: Owned, fold: Fold, messages: Sequence[Message]) -> None:
         items = _items(owned, messages)

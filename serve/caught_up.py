@@ -8,6 +8,7 @@ from pipeline.topics import COLLECTED, COLLECTOR_GROUP
 _ROUNDS = 3
 
 _LOOK_S = 0.005
+_AGE_S = 0.05  #: how old an answer may be: it errs to the side of waiting
 
 
 async def caught_up(log: Log, clock: Clock, within_s: float) -> bool:
@@ -17,7 +18,7 @@ async def caught_up(log: Log, clock: Clock, within_s: float) -> bool:
         for partition in range(log.partitions):
             last = await log.last(COLLECTED, partition)
             end = BEGINNING if last is None else last.position
-            while await log.committed(COLLECTED, partition, COLLECTOR_GROUP) < end:
+            while await log.committed(COLLECTED, partition, COLLECTOR_GROUP, max_age_s=_AGE_S) < end:
                 if clock.monotonic() > deadline:
                     return False
                 await clock.sleep(_LOOK_S)

@@ -17,6 +17,9 @@ _READ_BYTES = 1_000_000
 _LOOK_S = 0.2
 _PAUSE_S = 0.02
 
+#: All who wait for one partition ask a broker together.
+_STORED_AGE_S = 0.1
+
 
 class Outcome(NamedTuple):
     """Where a payload's answer lies."""
@@ -52,7 +55,8 @@ class Outcomes:
 
     async def stored(self, outcome: Outcome) -> None:
         """Return once the batcher has saved everything up to the outcome."""
-        while await self._log.committed(PROCESSED, outcome.partition, STORE_GROUP) < outcome.position:
+        log, partition = self._log, outcome.partition
+        while await log.committed(PROCESSED, partition, STORE_GROUP, max_age_s=_STORED_AGE_S) < outcome.position:
             await self._clock.sleep(_PAUSE_S)
 
     async def _follow(self) -> None:

@@ -63,7 +63,8 @@ class Membership(Protocol):
         """The next messages in order, at once; empty when there are none.
 
         Starts after the committed position when the partition is first read or was `restart`ed. Returns at least one
-        message if there is one, and stops after the message with which the sum of sizes passes `max_bytes`.
+        message if there is one, and stops after the message with which the sum of sizes passes `max_bytes`. What was
+        appended just now may be missing for some milliseconds; `wait` returns when it is there.
         """
         ...
 
@@ -77,6 +78,8 @@ class Membership(Protocol):
 
     async def wait(self, timeout_s: float) -> None:
         """Return when, since this method last returned, something was appended to the topic or `held` changed; or time is over.
+
+        Appends to partitions not held need not count.
 
         One caller at a time: an append between a `read` and the next `wait` is never slept over.
         """
@@ -147,14 +150,18 @@ class Log(Protocol):
         """The newest message, None when nothing was ever appended. Retention never takes it."""
         ...
 
-    async def committed(self, topic: str, partition: int, group: str) -> Position:
+    async def committed(self, topic: str, partition: int, group: str, *, max_age_s: float = 0) -> Position:
         """The group's committed position; `BEGINNING` when it has committed nothing.
 
-        Retention keeps the message at this position and everything after it.
+        Retention keeps the message at this position and everything after it. Who asks often and is content with where the
+        group was up to `max_age_s` ago says so: a broker is asked less. Never ahead of the truth; after a crash of the
+        broker it may lie behind what it was before, as far as commits were not persisted.
         """
         ...
 
-    async def backlog(self, topic: str, group: str) -> Backlog: ...
+    async def backlog(self, topic: str, group: str) -> Backlog:
+        """Exact while little lies behind the group; of much it may be an estimate. Raises `NotFound`."""
+        ...
 
     async def trim(self, topic: str, older_than_ms: int) -> int:
         """Apply retention now: drop messages published before that time that no group and no rule above keeps.

@@ -130,7 +130,7 @@ class SqliteLog:
     async def last(self, topic: str, partition: int) -> Message | None:
         return self._topics[topic].last(partition)
 
-    async def committed(self, topic: str, partition: int, group: str) -> Position:
+    async def committed(self, topic: str, partition: int, group: str, *, max_age_s: float = 0) -> Position:
         sequence = self._committed(topic, group, partition)
         return Position(0, sequence) if sequence else BEGINNING
 

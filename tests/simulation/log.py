@@ -118,7 +118,7 @@ class SimulatedLog:
 
         return await self._ask(last)
 
-    async def committed(self, topic: str, partition: int, group: str) -> Position:
+    async def committed(self, topic: str, partition: int, group: str, *, max_age_s: float = 0) -> Position:
         def committed() -> Position:
             found = self.broker.topics[topic].groups.get(group)
             return BEGINNING if found is None else found.committed.get(partition, BEGINNING)
