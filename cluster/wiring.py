@@ -5,6 +5,8 @@ import random
 import uuid_utils
 
 from cluster import folder
+from cluster.addresses import pulsar_address
+from cluster.setting_values import EMBEDDED
 from cluster.settings import Settings
 from pipeline import envelope, topics
 from pipeline.clock import SystemClock
@@ -25,8 +27,13 @@ def definitions_url(settings: Settings) -> str:
     return f"sqlite+aiosqlite:///{settings.data}/definitions.db"
 
 
-async def open_log(settings: Settings) -> SqliteLog:
-    return await SqliteLog.open(settings.data / "log", settings.partitions, SystemClock())
+async def open_log(settings: Settings) -> Log:
+    """The log alone. A server that is away is no error: the first call says so."""
+    if settings.log == EMBEDDED:
+        return await SqliteLog.open(settings.data / "log", settings.partitions, SystemClock())
+    from pipeline.log.pulsar import PulsarLog  # only where it is used: its client is a large library
+
+    return await PulsarLog.open(pulsar_address(settings), SystemClock())
 
 
 async def open_documents(settings: Settings) -> Documents:
@@ -58,6 +65,7 @@ async def migrate(settings: Settings) -> int | None:
 
     await migrate_definitions(definitions_url(settings))
     await _check_definitions(settings)
+    await _migrate_servers(settings)
     log = await open_log(settings)
     try:
         await _check_envelopes(log)
@@ -68,6 +76,14 @@ async def migrate(settings: Settings) -> int | None:
         await log.close()
     await (await open_documents(settings)).close()
     return folder.raise_format(settings.data)  # last: what is not done to its end is done again
+
+
+async def _migrate_servers(settings: Settings) -> None:
+    """Topics, templates and indices; what is embedded makes itself when it is opened."""
+    if settings.log != EMBEDDED:
+        from pipeline.log import pulsar_migrate
+
+        await pulsar_migrate.migrate(pulsar_address(settings))
 
 
 async def _check_definitions(settings: Settings) -> None:

@@ -17,13 +17,10 @@ def storage(request: pytest.FixtureRequest) -> Mapping[str, str]:
 @pytest.fixture
 def on_servers(request: pytest.FixtureRequest) -> Mapping[str, str]:
     """Pulsar, Elasticsearch and MariaDB of this run."""
-    pulsar, elastic, mariadb = (request.getfixturevalue(name) for name in ("pulsar", "elastic", "mariadb"))
+    pulsar = request.getfixturevalue("pulsar")
     return {
         "RAYFOLD_LOG": pulsar.url,
         "RAYFOLD_PULSAR_ADMIN": pulsar.admin_url,
-        "RAYFOLD_DOCUMENTS": elastic.url,
-        "RAYFOLD_DOCUMENTS_REPLICAS": "0",
-        "RAYFOLD_DEFINITIONS": mariadb.url,
         "RAYFOLD_PARTITIONS": "4",
         "RAYFOLD_INSTANCE": request.getfixturevalue("prefix"),
     }
