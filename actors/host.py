@@ -178,6 +178,7 @@ class Host:
             "node": self._node,
             "pid": self._pid,
             "started_ms": self._started_ms,
+            "now_ms": self._ports.clock.now_ms(),
             "revision": self._watch.catalog.revision,
             "definitions_asked_ms": self._watch.asked_ms,
         }

@@ -22,9 +22,17 @@ from pipeline.stores.sqlalchemy import SqlDefinitions
 from pipeline.stores.sqlite import SqliteDocuments
 
 
-def definitions_url(settings: Settings) -> str:
-    """For SQLAlchemy."""
-    return f"sqlite+aiosqlite:///{settings.data}/definitions.db"
+def _definitions_at(settings: Settings) -> tuple[str, str]:
+    """Where the definitions are, and what stands before the names of their tables."""
+    if settings.definitions == EMBEDDED:
+        return f"sqlite+aiosqlite:///{settings.data}/definitions.db", ""
+    return settings.definitions, settings.prefix
+
+
+async def open_definitions(settings: Settings) -> SqlDefinitions:
+    """The definitions database alone, as `open_log`."""
+    url, prefix = _definitions_at(settings)
+    return await SqlDefinitions.open(url, SystemClock(), prefix)
 
 
 async def open_log(settings: Settings) -> Log:
@@ -46,7 +54,7 @@ async def open_ports(settings: Settings) -> Ports:
     return Ports(
         log=await open_log(settings),
         documents=await open_documents(settings),
-        definitions=await SqlDefinitions.open(definitions_url(settings), clock),
+        definitions=await open_definitions(settings),
         http=AiohttpClient(),
         clock=clock,
         random=random.random,
@@ -63,7 +71,7 @@ async def migrate(settings: Settings) -> int | None:
     """
     from pipeline.stores.migrate import migrate as migrate_definitions  # Alembic takes 0.3 s to import
 
-    await migrate_definitions(definitions_url(settings))
+    await migrate_definitions(*_definitions_at(settings))
     await _check_definitions(settings)
     await _migrate_servers(settings)
     log = await open_log(settings)
@@ -87,7 +95,7 @@ async def _migrate_servers(settings: Settings) -> None:
 
 
 async def _check_definitions(settings: Settings) -> None:
-    definitions = await SqlDefinitions.open(definitions_url(settings), SystemClock())
+    definitions = await open_definitions(settings)
     try:
         await definitions.changed(0)
     finally:
@@ -110,7 +118,7 @@ async def arrange(settings: Settings, *, alone: bool) -> None:
     destination that is just being put has its group before its definition.
     """
     log = await open_log(settings)
-    definitions = await SqlDefinitions.open(definitions_url(settings), SystemClock())
+    definitions = await open_definitions(settings)
     try:
         if settings.workflow_enabled:
             await log.create_group(topics.PROCESSED, topics.WORKFLOW_GROUP, "end")

@@ -71,7 +71,7 @@ class Running:
         on a full disk heartbeats cannot be written either, and nobody seems alive. `without_group`: destinations that are
         enabled and that nobody reads for.
         """
-        now = self._ports.clock.now_ms()
+        now = await self._ports.definitions.now_ms()
         beats = await self._ports.definitions.heartbeats()
         wanted = await self._wanted()
         stages = {}

@@ -17,10 +17,11 @@ def storage(request: pytest.FixtureRequest) -> Mapping[str, str]:
 @pytest.fixture
 def on_servers(request: pytest.FixtureRequest) -> Mapping[str, str]:
     """Pulsar, Elasticsearch and MariaDB of this run."""
-    pulsar = request.getfixturevalue("pulsar")
+    pulsar, mariadb = (request.getfixturevalue(name) for name in ("pulsar", "mariadb"))
     return {
         "RAYFOLD_LOG": pulsar.url,
         "RAYFOLD_PULSAR_ADMIN": pulsar.admin_url,
+        "RAYFOLD_DEFINITIONS": mariadb.url,
         "RAYFOLD_PARTITIONS": "4",
         "RAYFOLD_INSTANCE": request.getfixturevalue("prefix"),
     }

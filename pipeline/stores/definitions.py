@@ -29,7 +29,7 @@ class Heartbeat(NamedTuple):
 
     worker: str
     stage: str
-    time_ms: int
+    time_ms: int  #: by the database's clock: when it was written
     body: bytes  #: JSON object: node, pid, partitions, counters, last error
 
 
@@ -75,7 +75,11 @@ class Definitions(Protocol):
         ...
 
     async def beat(self, heartbeat: Heartbeat) -> None:
-        """Write this worker's row; rows not written for a day are removed."""
+        """Write this worker's row, with the database's time instead of its own; rows not written for a day are removed."""
+        ...
+
+    async def now_ms(self) -> int:
+        """The database's clock, which is everybody's; milliseconds since 1970. Embedded: this machine's."""
         ...
 
     async def heartbeats(self) -> Sequence[Heartbeat]: ...

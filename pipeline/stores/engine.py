@@ -1,4 +1,4 @@
-"""Database engines of SQLAlchemy, set up so that SQLite orders writers as MySQL's row locks do."""
+"""Database engines of SQLAlchemy, SQLite's set up so that it orders writers as MySQL's row locks do."""
 
 import asyncio
 import sqlite3
@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import event
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import StaticPool
 
 from pipeline.errors import DefinitionsUnavailable, Misconfigured
 from pipeline.sqlite_refusal import refusal
+from pipeline.stores.mysql_engine import is_mysql, open_mysql, refused
 
 #: Seconds a writer waits for another one, and between two looks where SQLite does not wait by itself.
 _BUSY_TIMEOUT_S = 10.0
@@ -19,12 +20,12 @@ _LOOK_S = 0.02
 
 
 def open_engine(url: str) -> AsyncEngine:
-    """One connection a process: definitions are asked seldom and briefly.
+    """Of SQLite one connection a process: definitions are asked seldom and briefly.
 
-    Raises what `unopened` makes of a SQLite file that cannot be opened.
+    Raises what `unopened` makes of a SQLite file that cannot be opened, `Misconfigured` for what is no address.
     """
-    if not url.startswith("sqlite"):
-        return create_async_engine(url, pool_pre_ping=True, pool_recycle=1800, pool_size=2)
+    if is_mysql(url):
+        return open_mysql(url)
     engine = create_async_engine(url, poolclass=StaticPool, connect_args={"timeout": _BUSY_TIMEOUT_S})
     _try(engine)
 
@@ -52,9 +53,20 @@ def _try(engine: AsyncEngine) -> None:
 def unopened(engine: AsyncEngine, error: SQLAlchemyError | sqlite3.Error) -> DefinitionsUnavailable | Misconfigured:
     """What an error of the first statements means to the user."""
     cause = getattr(error, "orig", None) or error
+    if engine.dialect.name == "mysql":
+        return (refused(engine, error) if isinstance(error, DBAPIError) else None) or away(engine, cause)
     path = Path(engine.url.database or "")
     return refusal(path, "definitions database", cause) or DefinitionsUnavailable(
         f"the definitions database does not answer: {cause}"
+    )
+
+
+def away(engine: AsyncEngine, cause: object) -> DefinitionsUnavailable:
+    """A server that does not answer, by where it is."""
+    url = engine.url
+    return DefinitionsUnavailable(
+        f"the definitions database at {url.host}:{url.port} does not answer ({cause}): "
+        "workers go on with the definitions they have until it is back"
     )
 
 

@@ -1,13 +1,19 @@
 """Brings the definitions database to the newest tables; safe to repeat."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline.errors import UnknownFormat
+from pipeline.errors import DefinitionsUnavailable, UnknownFormat
 from pipeline.stores.engine import open_engine, unopened
+
+#: What another one that migrates is given, and the longest name of a lock.
+_LOCK_S = 60
+_MOST_LOCK_NAME = 64
 
 
 async def migrate(url: str, prefix: str = "") -> None:
@@ -37,8 +43,24 @@ def _upgrade(connection: Connection, prefix: str) -> None:
     attributes: dict[str, Any] = config.attributes
     attributes.update(connection=connection, prefix=prefix)
     try:
-        command.upgrade(config, "head")
+        with _alone(connection, prefix):
+            command.upgrade(config, "head")
     except CommandError as error:
         raise UnknownFormat(
             f"the definitions database was written by a newer Rayfold ({error}): upgrade Rayfold"
         ) from error
+
+
+@contextmanager
+def _alone(connection: Connection, prefix: str) -> Iterator[None]:
+    """Others that migrate wait: SQLite's write lock sees to that, MySQL commits each statement by itself."""
+    if connection.dialect.name != "mysql":
+        yield
+        return
+    name = {"name": f"rayfold {prefix}migrate"[:_MOST_LOCK_NAME]}
+    if not connection.scalar(text("select get_lock(:name, :seconds)"), {**name, "seconds": _LOCK_S}):
+        raise DefinitionsUnavailable(f"another process has been migrating the definitions for {_LOCK_S} s: try again")
+    try:
+        yield
+    finally:
+        connection.execute(text("select release_lock(:name)"), name)

@@ -1,9 +1,12 @@
 """The definitions database on SQLAlchemy: SQLite here, MySQL or MariaDB by another URL."""
 
 import asyncio
-from collections.abc import Sequence
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Table, delete, func, select, text, update
 from sqlalchemy.dialects import mysql, sqlite
@@ -14,7 +17,8 @@ from pipeline.clock import Clock
 from pipeline.errors import DefinitionsUnavailable, Misconfigured, NotFound, Overtaken, UnknownFormat
 from pipeline.stores.definitions import Changes, Definition, Heartbeat
 from pipeline.stores.definitions_tables import REVISION, Tables
-from pipeline.stores.engine import open_engine, unopened
+from pipeline.stores.engine import away, open_engine, unopened
+from pipeline.stores.mysql_engine import CALL_S, MISSING_TABLE, TRANSIENT, code_of
 from pipeline.stores.sqlite_revision import SqliteRevision
 from pipeline.undisturbed import Undisturbed
 
@@ -22,26 +26,46 @@ from pipeline.undisturbed import Undisturbed
 SCHEMA = 1
 
 _COUNTER = "revision"
+
+#: Of one call to a server, with pauses between them.
+_TRIES = 3
+_PAUSE_S = 0.2
+
+T = TypeVar("T")
+
 _FORGET_HEARTBEAT_MS = 24 * 3600 * 1000
 
 
 class SqlDefinitions:
     """See `pipeline.stores.definitions.Definitions`. Made by `open`; the tables by `pipeline.stores.migrate`."""
 
-    def __init__(self, engine: AsyncEngine, tables: Tables, clock: Clock) -> None:
+    def __init__(self, engine: AsyncEngine, tables: Tables, clock: Clock, random: Callable[[], float]) -> None:
         self._engine = engine
         self._tables = tables
         self._clock = clock
-        self._one_at_a_time = asyncio.Lock()
+        self._random = random
+        self._is_mysql = engine.dialect.name == "mysql"
+        # SQLite has one connection, which takes no turns; a pool waits by itself
+        self._turn: AbstractAsyncContextManager[object] = nullcontext() if self._is_mysql else asyncio.Lock()
         self._undisturbed = Undisturbed()  # a transaction left open would lock everybody out
         self._revision: SqliteRevision | None = None
+        self._is_checked = False
 
     @classmethod
-    async def open(cls, url: str, clock: Clock, prefix: str = "") -> "SqlDefinitions":
-        """Raises `Misconfigured` when the tables are missing or the file is unusable, `UnknownFormat` for newer tables."""
-        opened = cls(open_engine(url), Tables(prefix), clock)
+    async def open(
+        cls, url: str, clock: Clock, prefix: str = "", random: Callable[[], float] = random.random
+    ) -> "SqlDefinitions":
+        """Raises `Misconfigured` when the tables are missing or the file is unusable, `UnknownFormat` for newer tables.
+
+        A server that is away is no error: the first call that it answers checks the tables.
+        """
+        opened = cls(open_engine(url), Tables(prefix), clock, random)
         try:
-            await opened._check()
+            try:
+                await opened._undisturbed.run(opened._called(opened._check))
+            except DefinitionsUnavailable:
+                if not opened._is_mysql:
+                    raise
             if opened._engine.dialect.name == "sqlite":
                 path = Path(opened._engine.url.database or "")
                 opened._revision = SqliteRevision(path, opened._tables.counter.name, _COUNTER)
@@ -51,11 +75,14 @@ class SqlDefinitions:
         return opened
 
     async def _check(self) -> None:
+        """Once, that the tables are those this code knows."""
+        if self._is_checked:
+            return
         try:
             async with self._engine.execution_options(writes=False).begin() as connection:
                 found = await connection.scalar(text(f"select version_num from {self._tables.version_table}"))  # noqa: S608
         except DBAPIError as error:
-            if "no such table" in str(error) or "doesn't exist" in str(error):
+            if "no such table" in str(error) or code_of(error) == MISSING_TABLE:
                 raise Misconfigured("the definitions database has no tables yet: run `rayfold migrate`") from error
             raise unopened(self._engine, error) from error
         if found != REVISION:
@@ -63,14 +90,32 @@ class SqlDefinitions:
                 f"the definitions database is at revision {found}, this Rayfold needs {REVISION}: "
                 "run `rayfold migrate`, or upgrade Rayfold if the database is newer"
             )
+        self._is_checked = True
+
+    async def _called(self, work: Callable[[], Awaitable[T]]) -> T:
+        """One call to the database; a server gets another try after what is likely to succeed then, and bounded time."""
+        if not self._is_mysql:
+            return await _answered(work)
+        for left in reversed(range(_TRIES)):
+            try:
+                async with asyncio.timeout(CALL_S):
+                    await self._check()
+                    return await work()
+            except TimeoutError as error:
+                raise away(self._engine, f"no answer within {CALL_S:g} s") from error
+            except SQLAlchemyError as error:
+                if code_of(error) not in TRANSIENT or not left:
+                    raise unopened(self._engine, error) from error
+            await self._clock.sleep(_PAUSE_S * (0.5 + self._random()))
+        raise AssertionError
 
     async def put(
         self, kind: str, id: str, body: bytes, *, group: str | None = None, expected: int | None = None
     ) -> int:
-        return await self._undisturbed.run(self._put(kind, id, body, group, expected))
+        return await self._undisturbed.run(self._called(partial(self._put, kind, id, body, group, expected)))
 
     async def _put(self, kind: str, id: str, body: bytes, group: str | None, expected: int | None) -> int:
-        async with _translated(), self._one_at_a_time, self._engine.begin() as connection:
+        async with self._begun() as connection:
             revision = await self._next_revision(connection)
             if expected is not None:
                 _check_is(await self._row(connection, kind, id), expected, kind, id)
@@ -79,10 +124,10 @@ class SqlDefinitions:
             return revision
 
     async def delete(self, kind: str, id: str, *, expected: int | None = None) -> int:
-        return await self._undisturbed.run(self._delete(kind, id, expected))
+        return await self._undisturbed.run(self._called(partial(self._delete, kind, id, expected)))
 
     async def _delete(self, kind: str, id: str, expected: int | None) -> int:
-        async with _translated(), self._one_at_a_time, self._engine.begin() as connection:
+        async with self._begun() as connection:
             revision = await self._next_revision(connection)
             found = await self._row(connection, kind, id)
             if found is None or found.deleted:
@@ -94,11 +139,11 @@ class SqlDefinitions:
             return revision
 
     async def renew(self, kind: str, id: str, group: str) -> bool:
-        return await self._undisturbed.run(self._renew(kind, id, group))
+        return await self._undisturbed.run(self._called(partial(self._renew, kind, id, group)))
 
     async def _renew(self, kind: str, id: str, group: str) -> bool:
         try:
-            async with _translated(), self._one_at_a_time, self._engine.begin() as connection:
+            async with self._begun() as connection:
                 revision = await self._next_revision(connection)
                 found = await self._row(connection, kind, id) or Definition(kind, id, 0, True, b"{}")
                 if found.group == group and not found.deleted:
@@ -151,13 +196,24 @@ class SqlDefinitions:
         return Changes(found[-1].revision if found else since, found)
 
     async def beat(self, heartbeat: Heartbeat) -> None:
-        await self._undisturbed.run(self._beat(heartbeat))
+        await self._undisturbed.run(self._called(partial(self._beat, heartbeat)))
+
+    async def now_ms(self) -> int:
+        return await self._undisturbed.run(self._called(self._now_ms))
+
+    async def _now_ms(self) -> int:
+        if not self._is_mysql:
+            return self._clock.now_ms()
+        async with self._begun(writes=False) as connection:
+            return int(await connection.scalar(text("select round(unix_timestamp(now(3)) * 1000)")) or 0)
 
     async def _beat(self, heartbeat: Heartbeat) -> None:
         table = self._tables.heartbeat
-        async with _translated(), self._one_at_a_time, self._engine.begin() as connection:
-            await connection.execute(_upsert(connection, table, heartbeat._asdict(), ("worker",)))
-            old = heartbeat.time_ms - _FORGET_HEARTBEAT_MS
+        now = await self._now_ms()
+        async with self._begun() as connection:
+            row = heartbeat._asdict() | {"time_ms": now}
+            await connection.execute(_upsert(connection, table, row, ("worker",)))
+            old = now - _FORGET_HEARTBEAT_MS
             await connection.execute(delete(table).where(table.c.time_ms < old))
 
     async def heartbeats(self) -> Sequence[Heartbeat]:
@@ -166,14 +222,16 @@ class SqlDefinitions:
         return [Heartbeat(row[0], row[1], row[2], bytes(row[3])) for row in rows]
 
     async def _read(self, statement: Any) -> Sequence[Any]:
-        return await self._undisturbed.run(self._rows(statement))
+        return await self._undisturbed.run(self._called(partial(self._rows, statement)))
+
+    @asynccontextmanager
+    async def _begun(self, *, writes: bool = True) -> AsyncIterator[AsyncConnection]:
+        """A transaction, committed in the end."""
+        async with self._turn, self._engine.execution_options(writes=writes).begin() as connection:
+            yield connection
 
     async def _rows(self, statement: Any) -> Sequence[Any]:
-        async with (
-            _translated(),
-            self._one_at_a_time,
-            self._engine.execution_options(writes=False).begin() as connection,
-        ):
+        async with self._begun(writes=False) as connection:
             return (await connection.execute(statement)).fetchall()
 
     async def close(self) -> None:
@@ -187,16 +245,13 @@ class _Named(Exception):
     """The row names the group."""
 
 
-class _translated:  # noqa: N801  (reads as a statement)
-    """Turns the driver's errors into `DefinitionsUnavailable`."""
-
-    async def __aenter__(self) -> None:
-        return None
-
-    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, SQLAlchemyError):
-            cause = getattr(error, "orig", None) or error
-            raise DefinitionsUnavailable(f"the definitions database does not answer: {cause}") from error
+async def _answered(work: Callable[[], Awaitable[T]]) -> T:
+    """What SQLite says no to is nothing a second try would change."""
+    try:
+        return await work()
+    except SQLAlchemyError as error:
+        cause = getattr(error, "orig", None) or error
+        raise DefinitionsUnavailable(f"the definitions database does not answer: {cause}") from error
 
 
 def _columns(table: Table) -> Any:

@@ -1,5 +1,6 @@
 """A definitions database that passes the contract and can be away: its rows, and one process' view."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -38,6 +39,11 @@ class Rows:
 
     def live(self, kind: str) -> list[Definition]:
         return sorted((row for row in self.rows.values() if row.kind == kind and not row.deleted), key=lambda r: r.id)
+
+
+def _now_ms() -> int:
+    """The database's own clock, which never jumps."""
+    return round(asyncio.get_running_loop().time() * 1000)
 
 
 class SimulatedDefinitions:
@@ -109,12 +115,16 @@ class SimulatedDefinitions:
 
     async def beat(self, heartbeat: Heartbeat) -> None:
         def beat() -> None:
+            now = _now_ms()
             beats = self._rows.heartbeats
-            beats[heartbeat.worker] = heartbeat
-            for worker in [name for name, one in beats.items() if one.time_ms < heartbeat.time_ms - _DAY_MS]:
+            beats[heartbeat.worker] = heartbeat._replace(time_ms=now)
+            for worker in [name for name, one in beats.items() if one.time_ms < now - _DAY_MS]:
                 del beats[worker]
 
         await self._ask(beat)
+
+    async def now_ms(self) -> int:
+        return await self._ask(_now_ms)
 
     async def heartbeats(self) -> Sequence[Heartbeat]:
         return await self._ask(lambda: list(self._rows.heartbeats.values()))

@@ -1,4 +1,7 @@
-"""The first tables: counter, definition, heartbeat."""
+"""The first tables: counter, definition, heartbeat.
+
+MySQL commits each statement by itself: one that was killed half-way is begun again.
+"""
 
 import sqlalchemy as sa
 from alembic import context, op
@@ -15,12 +18,16 @@ _BODY = sa.LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
 
 def upgrade() -> None:
     prefix = context.config.attributes["prefix"]
-    counter = op.create_table(
+    op.create_table(
         f"{prefix}counter",
         sa.Column("name", sa.String(32), primary_key=True),
         sa.Column("n", sa.BigInteger),
+        if_not_exists=True,
     )
-    op.bulk_insert(counter, [{"name": "revision", "n": 0}])
+    connection = op.get_bind()
+    counter = sa.table(f"{prefix}counter", sa.column("name", sa.String), sa.column("n", sa.BigInteger))
+    if not connection.scalar(sa.select(sa.func.count()).select_from(counter)):
+        op.bulk_insert(counter, [{"name": "revision", "n": 0}])
     op.create_table(
         f"{prefix}definition",
         sa.Column("kind", sa.String(32), primary_key=True),
@@ -29,6 +36,7 @@ def upgrade() -> None:
         sa.Column("deleted", sa.Boolean, nullable=False),
         sa.Column("schema", sa.Integer, nullable=False),
         sa.Column("body", _BODY, nullable=False),
+        if_not_exists=True,
     )
     op.create_table(
         f"{prefix}heartbeat",
@@ -36,4 +44,5 @@ def upgrade() -> None:
         sa.Column("stage", sa.String(32), nullable=False),
         sa.Column("time_ms", sa.BigInteger, nullable=False),
         sa.Column("body", _BODY, nullable=False),
+        if_not_exists=True,
     )

@@ -17,9 +17,10 @@ _PREFIXES = {"destinations": "dest.", "replays": "replay."}
 
 def upgrade() -> None:
     name = f"{context.config.attributes['prefix']}definition"
-    op.add_column(name, sa.Column("log_group", _ID, nullable=True))
-    table = sa.table(name, *map(sa.column, ("kind", "id", "deleted", "body", "log_group")))
     connection = op.get_bind()
+    if "log_group" not in {column["name"] for column in sa.inspect(connection).get_columns(name)}:
+        op.add_column(name, sa.Column("log_group", _ID, nullable=True))
+    table = sa.table(name, *map(sa.column, ("kind", "id", "deleted", "body", "log_group")))
     wanted = sa.select(table.c.kind, table.c.id, table.c.body).where(
         table.c.kind.in_(list(_PREFIXES)), table.c.deleted == sa.false()
     )
