@@ -95,7 +95,7 @@ class Host:
     async def _first_definitions(self) -> None:
         while not self._stopping:
             try:
-                await self._watch.refresh()
+                await self._watch.begin()
                 return
             except (DefinitionsUnavailable, Malformed, Stop) as error:
                 if str(error) != self._watch.last_error:

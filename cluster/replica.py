@@ -13,7 +13,7 @@ from actors.build import build
 from actors.host import Host
 from cluster import topology
 from cluster.settings import Settings
-from cluster.wiring import open_ports
+from cluster.wiring import definitions_copy, open_ports
 from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.errors import DefinitionsUnavailable, Malformed, UnknownFormat
 from pipeline.journal import Journal
@@ -49,7 +49,7 @@ class _Process:
     async def _open(self) -> tuple[Ports, DefinitionsWatch]:
         settings = self._settings
         ports = self._ports = await open_ports(settings)
-        watch = DefinitionsWatch(ports.definitions, ports.clock)
+        watch = DefinitionsWatch(ports.definitions, ports.clock, definitions_copy(settings))
         worker = _worker_name(self._role)
         journal = Journal(self._role, worker, ports.new_id)
         for name in _OWN:
@@ -58,7 +58,7 @@ class _Process:
         node, pid = os.uname().nodename, os.getpid()
         self._host = Host(ports, watch, stages, worker, node, pid, settings.retention_ms, journal, self._api)
         try:
-            await watch.refresh()
+            await watch.begin()
         except (DefinitionsUnavailable, Malformed, UnknownFormat) as error:  # the host goes on asking
             watch.last_error = str(error)
         self._task = asyncio.get_running_loop().create_task(self._host.run(), name=f"host {worker}")

@@ -70,6 +70,11 @@ class Settings:
         return f"{self.instance}_" if self.instance else ""
 
     @property
+    def uses_servers(self) -> bool:
+        """Whether anything but the data folder is needed."""
+        return {self.log, self.documents, self.definitions} != {EMBEDDED}
+
+    @property
     def url(self) -> str:
         """Where both APIs answer."""
         host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104

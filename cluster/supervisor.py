@@ -31,6 +31,9 @@ _LONGEST_PAUSE_S = 30.0
 
 READY = "up.json"
 
+#: There once everything that has to stand on servers stood: from then on a start does without one that is away.
+_ARRANGED = "arranged"
+
 
 class Supervisor:
     """`run` until a signal; `settings` come from `cluster.folder.prepare`."""
@@ -41,6 +44,7 @@ class Supervisor:
         self._stopping = threading.Event()
         self._lock = FolderLock(settings.data)
         self._ready = settings.data / READY
+        self._arranged = settings.data / _ARRANGED
 
     def run(self, on_ready: Callable[[], None]) -> None:
         """Raises `Misconfigured` when it cannot start: folder in use, port in use, tables too new."""
@@ -109,12 +113,9 @@ class Supervisor:
         head.start()
         process = deployment.start(self._settings, head.address)
         try:
-            before = asyncio.run(wiring.migrate(self._settings))
-            if before is not None:
-                self._say(said_of_rise(before))
-            asyncio.run(wiring.arrange(self._settings, alone=True))
+            path = "/ready" if self._arrange() else "/healthcheck"
             deadline = time.monotonic() + _START_DEADLINE_S
-            while process.poll() is None or not self._answers():
+            while process.poll() is None or not self._answers(path):
                 if self._stopping.is_set():
                     return False
                 if head.died():
@@ -133,9 +134,25 @@ class Supervisor:
             assert process.stderr is not None
             process.stderr.close()
 
-    def _answers(self) -> bool:
+    def _arrange(self) -> bool:
+        """Make what has to stand before the workers start. False: a server is away, and they go on with what stood before."""
         try:
-            with urllib.request.urlopen(f"{self._settings.url}/ready", timeout=2) as answer:  # noqa: S310
+            before = asyncio.run(wiring.migrate(self._settings))
+            if before is not None:
+                self._say(said_of_rise(before))
+            asyncio.run(wiring.arrange(self._settings, alone=True))
+        except Retry as error:
+            if not self._arranged.exists():
+                raise
+            self._say(f"starting with what stood before: {error}")
+            return False
+        if self._settings.uses_servers:
+            self._arranged.touch()
+        return True
+
+    def _answers(self, path: str) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self._settings.url}{path}", timeout=2) as answer:  # noqa: S310
                 return bool(answer.status == 200)
         except (OSError, urllib.error.URLError):
             return False

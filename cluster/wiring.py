@@ -17,6 +17,7 @@ from pipeline.log.sqlite import SqliteLog
 from pipeline.ports import Ports
 from pipeline.release import release, unnamed
 from pipeline.secrets import SecretBox
+from pipeline.stores.definitions_copy import DefinitionsCopy
 from pipeline.stores.documents import Documents
 from pipeline.stores.sqlalchemy import SqlDefinitions
 from pipeline.stores.sqlite import SqliteDocuments
@@ -42,6 +43,11 @@ async def open_log(settings: Settings) -> Log:
     from pipeline.log.pulsar import PulsarLog  # only where it is used: its client is a large library
 
     return await PulsarLog.open(pulsar_address(settings), SystemClock())
+
+
+def definitions_copy(settings: Settings) -> DefinitionsCopy | None:
+    """What workers begin with while the database is away; none where it is in the same folder."""
+    return None if settings.definitions == EMBEDDED else DefinitionsCopy(settings.data / "definitions.copy")
 
 
 async def open_documents(settings: Settings) -> Documents:

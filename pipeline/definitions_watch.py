@@ -6,7 +6,8 @@ import logging
 from pipeline.catalog import Catalog, applied
 from pipeline.clock import Clock
 from pipeline.errors import DefinitionsUnavailable, Malformed, UnknownFormat
-from pipeline.stores.definitions import Definitions
+from pipeline.stores.definitions import Changes, Definition, Definitions
+from pipeline.stores.definitions_copy import DefinitionsCopy
 
 _log = logging.getLogger(__name__)
 
@@ -26,9 +27,12 @@ _AGAIN_S = 0.05
 class DefinitionsWatch:
     """The newest catalog this worker knows; an unreachable database leaves it as it is."""
 
-    def __init__(self, definitions: Definitions, clock: Clock) -> None:
+    def __init__(self, definitions: Definitions, clock: Clock, copy: DefinitionsCopy | None = None) -> None:
+        """`copy`: what to begin with while the database is away, kept up to date."""
         self._definitions = definitions
         self._clock = clock
+        self._copy = copy
+        self._rows: dict[tuple[str, str], Definition] = {}  #: of the catalog; only for the copy
         self._lock = asyncio.Lock()
         self._begun = 0  #: questions
         self._answered = 0  #: number of the last one that was answered
@@ -43,6 +47,39 @@ class DefinitionsWatch:
         async with self._lock:
             await self._ask()
 
+    async def begin(self) -> None:
+        """The first look; by the copy while the database is away. Raises as `refresh` where there is none."""
+        try:
+            await self.refresh()
+        except DefinitionsUnavailable as error:
+            copied = None if self._copy is None or self.catalog.revision else await asyncio.to_thread(self._copy.read)
+            if copied is not None:
+                self._take(copied)
+                _log.warning("beginning with the definitions of revision %d: %s", copied.revision, error)
+            if not self.catalog.revision:
+                raise
+            self.last_error = str(error)
+
+    def _take(self, changes: Changes) -> None:
+        self.catalog = applied(self.catalog, changes.revision, changes.rows)
+        if self._copy is None:
+            return
+        for row in changes.rows:
+            if row.deleted:
+                self._rows.pop((row.kind, row.id), None)
+            else:
+                self._rows[row.kind, row.id] = row
+
+    async def _keep(self) -> None:
+        if self._copy is None:
+            return
+        try:
+            await asyncio.to_thread(self._copy.write, Changes(self.catalog.revision, list(self._rows.values())))
+        except OSError as error:
+            _log.warning(
+                "no copy of the definitions could be written, workers cannot begin without their database: %s", error
+            )
+
     async def _ask(self) -> None:
         began_ms = self._clock.now_ms()
         self._begun += 1
@@ -52,7 +89,8 @@ class DefinitionsWatch:
         if not self.asked_ms or await self._definitions.revision() != self.catalog.revision:
             changes = await self._definitions.changed(self.catalog.revision)
             if changes.rows:
-                self.catalog = applied(self.catalog, changes.revision, changes.rows)
+                self._take(changes)
+                await self._keep()
         self._answered = number
         self._silent_since = None
         self.asked_ms = began_ms

@@ -17,6 +17,7 @@ from pipeline.delivery import Selection
 from pipeline.errors import LogUnavailable, NotFound
 from pipeline.ports import Ports
 from pipeline.secrets import unresolved
+from pipeline.stores.definitions import Heartbeat
 from pipeline.workflow.flow import Tools
 from pipeline.workflow_plan import Plan
 from serve import exposition
@@ -76,7 +77,7 @@ class Running:
         wanted = await self._wanted()
         stages = {}
         for stage in self._stages:
-            beating = [(beat.time_ms, msgspec.json.decode(beat.body)) for beat in beats if beat.stage == stage.name]
+            beating = [(beat.time_ms, _row(beat)) for beat in beats if beat.stage == stage.name]
             rows = [row for time_ms, row in beating if now - time_ms <= _ALIVE_MS and not row.get("ended")]
             vanished = sum(1 for time_ms, row in beating if now - time_ms > _ALIVE_MS and not row.get("ended"))
             summed = {**_summed(rows), "restarts": vanished}
@@ -84,7 +85,7 @@ class Running:
         apis: dict[str, list[Any]] = {"public": [], "private": []}
         for beat in beats:
             if beat.stage.startswith("api.") and now - beat.time_ms <= _ALIVE_MS:
-                apis[beat.stage.removeprefix("api.")].append(_worker(msgspec.json.decode(beat.body)))
+                apis[beat.stage.removeprefix("api.")].append(_worker(_row(beat)))
         revision, controlled, refuses = self._watch.catalog.revision, wanted is not None, await self._refuses()
         installation = {**self._facts, "revision": revision, "controlled": controlled, "refuses": refuses}
         installation["without_group"] = await self._without_group()
@@ -169,8 +170,20 @@ def _summed(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
+def _row(beat: Heartbeat) -> dict[str, Any]:
+    """What a worker says of itself, and by how much its clock is ahead of the database's.
+
+    A worker of an older version does not say what its clock is.
+    """
+    row: dict[str, Any] = msgspec.json.decode(beat.body)
+    now = row.get("now_ms", beat.time_ms)
+    age_s = round((now - row["definitions_asked_ms"]) / 1000, 1) if row.get("definitions_asked_ms") else None
+    return {**row, "clock_ahead_ms": now - beat.time_ms, "definitions_age_s": age_s}
+
+
 def _worker(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: row[name] for name in ("worker", "node", "pid", "started_ms", "revision")}
+    names = ("worker", "node", "pid", "started_ms", "revision", "definitions_age_s", "clock_ahead_ms")
+    return {name: row[name] for name in names}
 
 
 def running_routes(running: Running) -> APIRouter:

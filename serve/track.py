@@ -77,7 +77,8 @@ class Track:
     async def _accept(self, payloads: Sequence[Any], many: bool, caller: Caller) -> list[Accepted]:
         """All of them, or none: nothing is appended before the last one is judged.
 
-        A refusal is given only by definitions read after the request came in.
+        A refusal is given only by definitions read after the request came in: raises `DefinitionsUnavailable` where the
+        database would have to be asked and does not answer.
         """
         try:
             return self._judged(payloads, many, caller)
@@ -85,12 +86,20 @@ class Track:
             if self._watch.asked_ms > caller.now_ms:
                 raise
         await self._clock.sleep(max(0, self._watch.asked_ms + _LOOK_AGAIN_MS - caller.now_ms) / 1000)
+        away: DefinitionsUnavailable | None = None
         if self._watch.asked_ms <= caller.now_ms:
             try:
                 await self._watch.refresh()
-            except (DefinitionsUnavailable, Malformed) as error:  # of a definition, not of this payload
+            except DefinitionsUnavailable as error:
+                away = error
+            except Malformed as error:  # of a definition, not of this payload
                 self._watch.last_error = str(error)
-        return self._judged(payloads, many, caller)
+        try:
+            return self._judged(payloads, many, caller)
+        except SourceRefused:
+            if away is None:
+                raise
+            raise away from None
 
     def _judged(self, payloads: Sequence[Any], many: bool, caller: Caller) -> list[Accepted]:
         catalog = self._watch.catalog

@@ -1,0 +1,72 @@
+"""While the definitions database is away: who runs goes on, who starts begins with the copy, who is unknown waits."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cluster import wiring
+from cluster.servers.mariadb import MariaDB
+from cluster.settings import read_settings
+from pipeline.clock import SystemClock
+from pipeline.definitions_watch import DefinitionsWatch
+from pipeline.errors import DefinitionsUnavailable, UnknownFormat
+from pipeline.stores.definitions import Changes, Definition
+from pipeline.stores.definitions_copy import DefinitionsCopy
+from tests.system import payload, running
+
+
+async def test_events_are_taken_and_folded_while_it_is_away(tmp_path: Path, own_mariadb: MariaDB) -> None:
+    async with running(tmp_path, on={"RAYFOLD_DEFINITIONS": own_mariadb.url}) as system:
+        await system.put("sources", "shop", {"static_profile_id": True})
+        own_mariadb.kill()
+        answer = await system.track(payload("shop", "page-view", profile={"id": "p"}), wait="stored", timeout="30")
+        assert answer.status_code == 200, answer.text
+        unknown = await system.track(payload("nobody", "page-view"))
+        assert (unknown.status_code, "retry-after" in unknown.headers) == (503, True), unknown.text
+        put = await system.private.put("/sources/other", json={})
+        assert put.status_code == 503, put.text
+        await own_mariadb.start()
+        await system.put("sources", "other", {})
+        assert (await system.track(payload("other", "page-view"))).status_code == 200
+        account = await system.quiet()
+        assert account["stored"] == 2
+
+
+async def test_a_worker_begins_with_the_copy(tmp_path: Path, own_mariadb: MariaDB) -> None:
+    settings = read_settings({"RAYFOLD_DEFINITIONS": own_mariadb.url}, data=tmp_path)
+    await wiring.migrate(settings)
+    definitions = await wiring.open_definitions(settings)
+    await definitions.put("sources", "gone", b"{}")
+    await definitions.delete("sources", "gone")
+    await definitions.put("sources", "shop", json.dumps({"id": "shop"}).encode())
+    first = DefinitionsWatch(definitions, SystemClock(), wiring.definitions_copy(settings))
+    await first.begin()
+    own_mariadb.kill()
+    later = DefinitionsWatch(await wiring.open_definitions(settings), SystemClock(), wiring.definitions_copy(settings))
+    await later.begin()
+    assert (later.catalog.revision, list(later.catalog.sources)) == (3, ["shop"])
+    assert later.last_error
+    without = DefinitionsWatch(definitions, SystemClock())
+    with pytest.raises(DefinitionsUnavailable):
+        await without.begin()
+    await own_mariadb.start()
+    await definitions.put("sources", "new", json.dumps({"id": "new"}).encode())
+    await later.refresh()
+    assert sorted(later.catalog.sources) == ["new", "shop"]
+    await definitions.close()
+    await later._definitions.close()
+
+
+def test_a_copy_is_private_never_older_and_refused_when_it_is_newer(tmp_path: Path) -> None:
+    copy = DefinitionsCopy(tmp_path / "copy")
+    assert copy.read() is None
+    newer = Changes(2, [Definition("sources", "a", 2, False, b"{}", None)])
+    copy.write(newer)
+    copy.write(Changes(1, []))
+    assert copy.read() == newer
+    assert (tmp_path / "copy").stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["copy"]
+    (tmp_path / "copy").write_bytes((tmp_path / "copy").read_bytes().replace(b"\xa1v\x01", b"\xa1v\x02"))
+    with pytest.raises(UnknownFormat, match="newer Rayfold"):
+        copy.read()
