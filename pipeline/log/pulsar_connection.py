@@ -87,7 +87,7 @@ class PulsarConnection:
             except Misconfigured as error:
                 self._refusal = error
             except (PulsarFault, OSError, TimeoutError) as error:
-                self._reason = f"{type(error).__name__} {error}".strip()
+                self._reason = _text(error)
                 if self._lost_at is None:
                     self._lost_at = self.clock.monotonic()
                     _log.warning(
@@ -148,9 +148,10 @@ class PulsarConnection:
 
     async def _prove(self, client: Client) -> None:
         try:
+            await self._reach()
             await client.partitions(self.address.topic(COLLECTED), _PROOF_S)
-        except PulsarFault as error:
-            self._lose(client, str(error))
+        except (PulsarFault, OSError, TimeoutError) as error:
+            self._lose(client, _text(error))
 
     def _lose(self, client: Client, reason: str) -> None:
         if client is not self._client:
@@ -173,9 +174,10 @@ class PulsarConnection:
         """Ask the broker now. Raises `LogUnavailable` or `Misconfigured`."""
         client = await self.client()
         try:
+            await self._reach()
             await client.partitions(self.address.topic(COLLECTED), _PROOF_S)
-        except PulsarFault as error:
-            self._lose(client, str(error))
+        except (PulsarFault, OSError, TimeoutError) as error:
+            self._lose(client, _text(error))
             raise self.away() from error
 
     def _end(self, client: Client) -> None:
@@ -193,3 +195,7 @@ class PulsarConnection:
         if client is not None:
             await client.close()
         await asyncio.gather(*self._ending, return_exceptions=True)
+
+
+def _text(error: Exception) -> str:
+    return str(error) if isinstance(error, PulsarFault) else f"{type(error).__name__} {error}".strip()
