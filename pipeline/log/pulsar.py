@@ -193,7 +193,7 @@ class PulsarLog:
 
     async def backlog(self, topic: str, group: str) -> Backlog:
         await self._rosters[topic].group(group)
-        found = [await self._backlog(topic, group, partition) for partition in range(self.partitions)]
+        found = await asyncio.gather(*(self._backlog(topic, group, partition) for partition in range(self.partitions)))
         return Backlog(sum(one.records for one in found), max(one.seconds for one in found))
 
     async def _backlog(self, topic: str, group: str, partition: int) -> Backlog:
