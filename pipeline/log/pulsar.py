@@ -41,8 +41,8 @@ class PulsarLog:
     def __init__(self, address: PulsarAddress, clock: Clock) -> None:
         self._address = address
         self._clock = clock
-        self._connection = PulsarConnection(address, clock)
         self._admin = PulsarAdmin(address)
+        self._connection = PulsarConnection(address, self._admin, clock)
         self._rosters = {topic: PulsarRoster(self._connection, self._admin, topic) for topic in TOPICS}
         self._tails: dict[str, PulsarTail] = {}
         self._appenders: dict[tuple[str, int], PulsarAppender] = {}

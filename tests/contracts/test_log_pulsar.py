@@ -1,7 +1,11 @@
 """The log contract on a real broker, and what only the log on Pulsar promises."""
 
 import asyncio
+import base64
 import dataclasses
+import hashlib
+import hmac
+import json
 import logging
 import os
 import signal
@@ -399,3 +403,48 @@ async def test_a_writer_stays_fenced(open_log: OpenLog) -> None:
         with pytest.raises(Fenced):
             await old.append(b"x", 1)
     assert await log.last("processed", 0) is None
+
+
+def _token(secret: bytes, role: str) -> str:
+    """A token of this role, as the broker's tools make them."""
+
+    def part(value: bytes) -> bytes:
+        return base64.urlsafe_b64encode(value).rstrip(b"=")
+
+    signed = part(b'{"alg":"HS256"}') + b"." + part(json.dumps({"sub": role}).encode())
+    return (signed + b"." + part(hmac.new(secret, signed, hashlib.sha256).digest())).decode()
+
+
+async def test_a_broker_that_asks_for_a_token_and_lets_only_some_do_some_things(prefix: str) -> None:
+    need("pulsar")
+    secret = os.urandom(32)
+    provider = "org.apache.pulsar.broker.authentication.AuthenticationProviderToken"
+    admin = _token(secret, "admin")
+    asking = {
+        "authenticationEnabled": "true",
+        "authorizationEnabled": "true",
+        "authenticationProviders": provider,
+        "tokenSecretKey": f"data:;base64,{base64.b64encode(secret).decode()}",
+        "superUserRoles": "admin",
+        "brokerClientAuthenticationPlugin": "org.apache.pulsar.client.impl.auth.AuthenticationToken",
+        "brokerClientAuthenticationParameters": f"token:{admin}",
+    }
+    with folder() as path:
+        async with up(Pulsar(path, os.environ, asking)) as server:
+            address = dataclasses.replace(address_of(server, prefix), token=admin)
+            await migrate(address)
+            log = await PulsarLog.open(address, SystemClock())
+            try:
+                position = await log.append("collected", 0, b"x", 1)
+                member = await joined(log, "collected", "g", "w")
+                await member.commit(0, position)
+                assert await log.committed("collected", 0, "g") == position
+            finally:
+                await log.close()
+            assert admin not in repr(address)
+            for token in ("", "no.token.atall", _token(secret, "nobody")):
+                refused = dataclasses.replace(address, token=token)
+                with pytest.raises(Misconfigured, match="token"):
+                    await migrate(refused)
+                with pytest.raises(Misconfigured, match="token"):
+                    await PulsarLog.open(refused, SystemClock())
