@@ -41,8 +41,8 @@ class PulsarLog:
     def __init__(self, address: PulsarAddress, clock: Clock) -> None:
         self._address = address
         self._clock = clock
-        self._connection = PulsarConnection(address, clock)
         self._admin = PulsarAdmin(address)
+        self._connection = PulsarConnection(address, self._admin, clock)
         self._rosters = {topic: PulsarRoster(self._connection, self._admin, topic) for topic in TOPICS}
         self._tails: dict[str, PulsarTail] = {}
         self._appenders: dict[tuple[str, int], PulsarAppender] = {}
@@ -193,7 +193,7 @@ class PulsarLog:
 
     async def backlog(self, topic: str, group: str) -> Backlog:
         await self._rosters[topic].group(group)
-        found = [await self._backlog(topic, group, partition) for partition in range(self.partitions)]
+        found = await asyncio.gather(*(self._backlog(topic, group, partition) for partition in range(self.partitions)))
         return Backlog(sum(one.records for one in found), max(one.seconds for one in found))
 
     async def _backlog(self, topic: str, group: str, partition: int) -> Backlog:

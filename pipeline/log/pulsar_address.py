@@ -15,7 +15,7 @@ class PulsarAddress:
     namespace: str = "system"
     prefix: str = ""  #: several installations share a namespace by it
     token: str = field(default="", repr=False)
-    ca_file: str = ""  #: whom to trust with TLS; empty: whom the system trusts
+    ca_file: str = ""  #: whom to trust with TLS; empty: public authorities
     partitions: int = 16
     retention_ms: int = 7 * _DAY_MS  #: for how long the broker keeps what all groups have done
 

@@ -224,7 +224,7 @@ class Client:
         return self._made._client
 
     async def partitions(self, topic: str, within_s: float = CALL_S) -> int:
-        """How many the topic has; also the cheapest proof that the broker answers."""
+        """How many the topic has: the cheapest proof that the broker answers."""
         future, told = self._pending.begin()
         self._client.get_topic_partitions_async(topic, partial(_told, told))
         names = await _answer(future, within_s)

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pipeline.clock import Clock
 from pipeline.errors import LogUnavailable, Misconfigured
 from pipeline.log.pulsar_address import PulsarAddress
+from pipeline.log.pulsar_admin import PulsarAdmin
 from pipeline.log.pulsar_client import Client, PulsarFault
 from pipeline.topics import COLLECTED
 
@@ -24,12 +25,15 @@ _ANSWER_S = 5.0
 #: A broker that does not answer a question within this time, when it is doubted, is away.
 _PROOF_S = 3.0
 
+_REFUSED = frozenset(("AuthenticationError", "AuthorizationError", "ErrorGettingAuthenticationData"))
+
 
 class PulsarConnection:
     """Used from one event loop. The library's own reconnecting backs off for minutes: a lost client is replaced."""
 
-    def __init__(self, address: PulsarAddress, clock: Clock) -> None:
+    def __init__(self, address: PulsarAddress, admin: PulsarAdmin, clock: Clock) -> None:
         self.address = address
+        self._admin = admin
         self.clock = clock
         self._client: Client | None = None
         self._refusal: Misconfigured | None = None
@@ -76,9 +80,10 @@ class PulsarConnection:
         while self._client is None and not self._closed:
             try:
                 await self._reach()
+                await self._count()
                 client = Client(self.address)
                 try:
-                    await self._count(client)
+                    await self._greet(client)
                 except BaseException:
                     self._end(client)
                     raise
@@ -86,8 +91,8 @@ class PulsarConnection:
                 self._client = client
             except Misconfigured as error:
                 self._refusal = error
-            except (PulsarFault, OSError, TimeoutError) as error:
-                self._reason = f"{type(error).__name__} {error}".strip()
+            except (PulsarFault, LogUnavailable, OSError, TimeoutError) as error:
+                self._reason = _text(error)
                 if self._lost_at is None:
                     self._lost_at = self.clock.monotonic()
                     _log.warning(
@@ -120,19 +125,11 @@ class PulsarConnection:
             return
         raise failed
 
-    async def _count(self, client: Client) -> None:
+    async def _count(self) -> None:
+        """Whether the topics are those meant; a token that is refused is known here, where the library would only try again."""
         topic = self.address.topic(COLLECTED)
-        try:
-            found = await client.partitions(topic, _ANSWER_S)
-        except PulsarFault as error:
-            if error.result in ("AuthenticationError", "AuthorizationError", "ErrorGettingAuthenticationData"):
-                raise Misconfigured(
-                    f"Pulsar at {self.address.url} refuses this token ({error}): it needs the rights to produce and "
-                    f"consume in namespace {self.address.tenant}/{self.address.namespace}"
-                ) from error
-            if error.result != "TopicNotFound":
-                raise
-            found = 0
+        _, metadata = await self._admin.call("GET", f"{self.address.path(COLLECTED)}/partitions", ok=(404,))
+        found = metadata.get("partitions", 0) if isinstance(metadata, dict) else 0
         if found == 0:
             raise Misconfigured(f"there is no partitioned topic {topic} on Pulsar: run `rayfold migrate`")
         if found != self.address.partitions:
@@ -141,6 +138,17 @@ class PulsarConnection:
                 f"set RAYFOLD_PARTITIONS={found}, or another prefix for a new installation"
             )
 
+    async def _greet(self, client: Client) -> None:
+        try:
+            await client.partitions(self.address.topic(COLLECTED), _ANSWER_S)
+        except PulsarFault as error:
+            if error.result in _REFUSED:
+                raise Misconfigured(
+                    f"Pulsar at {self.address.url} refuses this token ({error}): it needs the rights to produce and "
+                    f"consume in namespace {self.address.tenant}/{self.address.namespace}"
+                ) from error
+            raise
+
     def doubt(self, client: Client) -> None:
         """A call was slow or failed: ask whether the broker is there, and give the client up when it is not."""
         if client is self._client and (self._proving is None or self._proving.done()):
@@ -148,9 +156,10 @@ class PulsarConnection:
 
     async def _prove(self, client: Client) -> None:
         try:
+            await self._reach()
             await client.partitions(self.address.topic(COLLECTED), _PROOF_S)
-        except PulsarFault as error:
-            self._lose(client, str(error))
+        except (PulsarFault, OSError, TimeoutError) as error:
+            self._lose(client, _text(error))
 
     def _lose(self, client: Client, reason: str) -> None:
         if client is not self._client:
@@ -173,9 +182,10 @@ class PulsarConnection:
         """Ask the broker now. Raises `LogUnavailable` or `Misconfigured`."""
         client = await self.client()
         try:
+            await self._reach()
             await client.partitions(self.address.topic(COLLECTED), _PROOF_S)
-        except PulsarFault as error:
-            self._lose(client, str(error))
+        except (PulsarFault, OSError, TimeoutError) as error:
+            self._lose(client, _text(error))
             raise self.away() from error
 
     def _end(self, client: Client) -> None:
@@ -193,3 +203,7 @@ class PulsarConnection:
         if client is not None:
             await client.close()
         await asyncio.gather(*self._ending, return_exceptions=True)
+
+
+def _text(error: Exception) -> str:
+    return str(error) if isinstance(error, PulsarFault | LogUnavailable) else f"{type(error).__name__} {error}".strip()

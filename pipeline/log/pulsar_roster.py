@@ -1,6 +1,7 @@
 """Who is in which group of a topic, as the broker tells: asked for as long as somebody of this process is a member."""
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
@@ -87,12 +88,13 @@ class PulsarRoster:
         while True:
             try:
                 await self.look()
-                for member in tuple(self._members):
-                    await member.tend()
             except LogUnavailable:
                 self._doubt()
             except Misconfigured:
                 pass  # whoever uses the log next is told
+            for member in tuple(self._members):
+                with contextlib.suppress(LogUnavailable, Misconfigured, NotFound):  # again after the next look
+                    await member.tend()
             await self._connection.clock.sleep(_ASK_S)
 
     def _doubt(self) -> None:

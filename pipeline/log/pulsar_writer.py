@@ -13,6 +13,7 @@ _SLOW_S = 2.0
 
 #: Then it is given up: one of many writers has somebody waiting for an answer, the fenced one has state to lose.
 _SHARED_S = 5.0
+_LEAST_S = 1.0  #: for the broker itself, when opening took long
 _FENCED_S = 10.0
 
 _FULL = frozenset(("ProducerBlockedQuotaExceededError", "ProducerBlockedQuotaExceededException"))
@@ -23,10 +24,10 @@ async def _send(
 ) -> Position:
     """Raises `PulsarFault`; then it is unknown whether the message was stored, unless the fault says so."""
     sending: asyncio.Future[Any] = producer.send(data, records)
-    done, _ = await asyncio.wait([sending], timeout=_SLOW_S)
+    done, _ = await asyncio.wait([sending], timeout=min(_SLOW_S, within_s))
     if not done:
         connection.doubt(client)
-        done, _ = await asyncio.wait([sending], timeout=within_s - _SLOW_S)
+        done, _ = await asyncio.wait([sending], timeout=max(0.0, within_s - _SLOW_S))
     if not done:
         sending.cancel()
         raise PulsarFault("Timeout", f"not stored within {within_s:g} s")
@@ -118,10 +119,12 @@ class PulsarAppender:
     async def append(self, data: bytes, records: int) -> Position:
         """Raises `LogUnavailable` within the deadline, at once while the broker is known to be away."""
         self._under_way += 1
+        clock = self._connection.clock
+        deadline = clock.monotonic() + _SHARED_S
         try:
             async with asyncio.timeout(_SHARED_S):
                 client, producer = await self._opened()
-            return await self._send(client, producer, data, records)
+            return await self._send(client, producer, data, records, max(_LEAST_S, deadline - clock.monotonic()))
         except TimeoutError:
             raise LogUnavailable(
                 f"partition {self._partition} of {self._topic} on Pulsar could not be opened within "
@@ -130,9 +133,9 @@ class PulsarAppender:
         finally:
             self._under_way -= 1
 
-    async def _send(self, client: Client, producer: Producer, data: bytes, records: int) -> Position:
+    async def _send(self, client: Client, producer: Producer, data: bytes, records: int, within_s: float) -> Position:
         try:
-            return await _send(self._connection, client, producer, data, records, _SHARED_S)
+            return await _send(self._connection, client, producer, data, records, within_s)
         except PulsarFault as error:
             if error.result != "MessageTooBig":
                 self._forget(producer)
