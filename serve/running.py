@@ -14,7 +14,7 @@ from pipeline.account import Askers
 from pipeline.account_terms import Account
 from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.delivery import Selection
-from pipeline.errors import LogUnavailable, NotFound
+from pipeline.errors import DefinitionsUnavailable, LogUnavailable, NotFound
 from pipeline.ports import Ports
 from pipeline.secrets import unresolved
 from pipeline.stores.definitions import Heartbeat
@@ -63,6 +63,7 @@ class Running:
         self._facts = facts
         self._wanted = wanted
         self._askers: Askers | None = None
+        self._beats: tuple[int, Sequence[Heartbeat]] = 0, ()  #: when the database answered last, by its clock
 
     async def status(self) -> dict[str, Any]:
         """Per stage: workers wanted and alive, partitions, counters, backlog, lag, last error, restarts.
@@ -70,10 +71,11 @@ class Running:
         A restart is a worker of the last day that stopped beating without having ended in order. `controlled`: whether
         whoever starts workers answers; while it does not, none is replaced. `refuses`: why no event can be taken, if so;
         on a full disk heartbeats cannot be written either, and nobody seems alive. `without_group`: destinations that are
-        enabled and that nobody reads for.
+        enabled and that nobody reads for. `definitions`: how old this API's are, and what is wrong with their database; while
+        it is away workers are shown as they were when it answered last.
         """
-        now = await self._ports.definitions.now_ms()
-        beats = await self._ports.definitions.heartbeats()
+        away = await self._look_at_beats()
+        now, beats = self._beats
         wanted = await self._wanted()
         stages = {}
         for stage in self._stages:
@@ -89,7 +91,20 @@ class Running:
         revision, controlled, refuses = self._watch.catalog.revision, wanted is not None, await self._refuses()
         installation = {**self._facts, "revision": revision, "controlled": controlled, "refuses": refuses}
         installation["without_group"] = await self._without_group()
+        asked_ms = self._watch.asked_ms
+        age_s = round((self._ports.clock.now_ms() - asked_ms) / 1000, 1) if asked_ms else None
+        installation["definitions"] = {"age_s": age_s, "error": away or self._watch.last_error}
         return {**installation, "stages": stages, "apis": apis}
+
+    async def _look_at_beats(self) -> str:
+        """Why the newest ones cannot be had, empty where they could."""
+        definitions = self._ports.definitions
+        try:
+            beats = await definitions.heartbeats()
+            self._beats = await definitions.now_ms(), beats
+        except DefinitionsUnavailable as error:
+            return str(error)
+        return ""
 
     async def _refuses(self) -> str:
         try:

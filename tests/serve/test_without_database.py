@@ -1,5 +1,6 @@
 """While the definitions database is away: who runs goes on, who starts begins with the copy, who is unknown waits."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from tests.system import payload, running
 async def test_events_are_taken_and_folded_while_it_is_away(tmp_path: Path, own_mariadb: MariaDB) -> None:
     async with running(tmp_path, on={"RAYFOLD_DEFINITIONS": own_mariadb.url}) as system:
         await system.put("sources", "shop", {"static_profile_id": True})
+        while not (before := (await system.status())["stages"]["collector"]["alive"]):
+            await asyncio.sleep(0.1)
         own_mariadb.kill()
         answer = await system.track(payload("shop", "page-view", profile={"id": "p"}), wait="stored", timeout="30")
         assert answer.status_code == 200, answer.text
@@ -26,6 +29,10 @@ async def test_events_are_taken_and_folded_while_it_is_away(tmp_path: Path, own_
         assert (unknown.status_code, "retry-after" in unknown.headers) == (503, True), unknown.text
         put = await system.private.put("/sources/other", json={})
         assert put.status_code == 503, put.text
+        status = await system.status()
+        assert "does not answer" in status["definitions"]["error"]
+        assert status["definitions"]["age_s"] > 0
+        assert status["stages"]["collector"]["alive"] == before
         await own_mariadb.start()
         await system.put("sources", "other", {})
         assert (await system.track(payload("other", "page-view"))).status_code == 200
