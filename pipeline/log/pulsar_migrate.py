@@ -25,10 +25,13 @@ _POLICIES: tuple[tuple[str, str, object], ...] = (
         },
     ),
     ("subscription_expiration_time_minutes", "subscriptionExpirationTime", 0),
+    ("message_ttl_in_seconds", "messageTTL", 0),
 )
 
 #: The quota that would drop what is not done, instead of refusing what is new.
 _EVICTION = "consumer_backlog_eviction"
+_QUOTAS = ("destination_storage", "message_age")
+_UNLIMITED = {"limitSize": -1, "limitTime": -1, "policy": "producer_exception"}
 
 
 async def migrate(address: PulsarAddress) -> None:
@@ -58,11 +61,10 @@ async def _namespace(admin: PulsarAdmin, address: PulsarAddress) -> None:
     for name, path, value in _POLICIES:
         if policies.get(name) != value:  # every topic of the namespace looks up when one is set
             await admin.call("POST", f"{namespace}/{path}", value)
-    if policies.get("message_ttl_in_seconds"):
-        await admin.call("DELETE", f"{namespace}/messageTTL")
-    for kind, quota in (policies.get("backlog_quota_map") or {}).items():
-        if quota.get("policy") == _EVICTION:
-            await admin.call("DELETE", f"{namespace}/backlogQuota", query={"backlogQuotaType": kind})
+    quotas = policies.get("backlog_quota_map") or {}
+    for kind in _QUOTAS:
+        if quotas.get(kind, {}).get("policy", _EVICTION) == _EVICTION:  # without one the broker's own holds
+            await admin.call("POST", f"{namespace}/backlogQuota", _UNLIMITED, query={"backlogQuotaType": kind})
     minutes = max(1, -(-address.retention_ms // _MINUTE_MS))
     retention = policies.get("retention_policies") or {}
     kept = retention.get("retentionTimeInMinutes", 0)
