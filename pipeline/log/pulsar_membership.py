@@ -102,7 +102,7 @@ class PulsarMembership:
             self._held = held
             self._news.set()
             for partition in self._readers.keys() - held:
-                self._readers[partition].restart()
+                self._readers[partition].close()
 
     def of(self, topic: str, group: str) -> bool:
         """Whether it is a member of this group."""

@@ -9,25 +9,29 @@ from pipeline.topics import TOPICS
 _MINUTE_MS = 60_000
 _MINUTE_S = 60
 
-#: What the namespace must be: (path, method, body). Nothing in it may be dropped before Rayfold has let it go, and nobody but
-#: `create_group` may make a subscription: a member of a dropped group would, and hold back retention for ever.
+#: What the namespace must be: the name of the policy among all, how it is set, and to what. Nothing in it may be dropped before
+#: Rayfold has let it go, and nobody but `create_group` may make a subscription: a member of a dropped group would, and hold
+#: back retention for ever.
 _POLICIES: tuple[tuple[str, str, object], ...] = (
-    ("autoSubscriptionCreation", "POST", {"allowAutoSubscriptionCreation": False}),
-    ("deduplication", "POST", False),
+    ("autoSubscriptionCreationOverride", "autoSubscriptionCreation", {"allowAutoSubscriptionCreation": False}),
+    ("deduplicationEnabled", "deduplication", False),
     (
+        "inactive_topic_policies",
         "inactiveTopicPolicies",
-        "POST",
         {
             "inactiveTopicDeleteMode": "delete_when_no_subscriptions",
             "maxInactiveDurationSeconds": _MINUTE_S,
             "deleteWhileInactive": False,
         },
     ),
-    ("subscriptionExpirationTime", "POST", 0),
+    ("subscription_expiration_time_minutes", "subscriptionExpirationTime", 0),
+    ("message_ttl_in_seconds", "messageTTL", 0),
 )
 
 #: The quota that would drop what is not done, instead of refusing what is new.
 _EVICTION = "consumer_backlog_eviction"
+_QUOTAS = ("destination_storage", "message_age")
+_UNLIMITED = {"limitSize": -1, "limitTime": -1, "policy": "producer_exception"}
 
 
 async def migrate(address: PulsarAddress) -> None:
@@ -54,12 +58,13 @@ async def _namespace(admin: PulsarAdmin, address: PulsarAddress) -> None:
         await admin.call("PUT", f"tenants/{address.tenant}", tenant, ok=(409,))
         await admin.call("PUT", namespace, {}, ok=(409,))
         _, policies = await admin.call("GET", namespace)
-    for name, method, body in _POLICIES:
-        await admin.call(method, f"{namespace}/{name}", body)
-    await admin.call("DELETE", f"{namespace}/messageTTL")
-    for kind, quota in (policies.get("backlog_quota_map") or {}).items():
-        if quota.get("policy") == _EVICTION:
-            await admin.call("DELETE", f"{namespace}/backlogQuota", query={"backlogQuotaType": kind})
+    for name, path, value in _POLICIES:
+        if policies.get(name) != value:  # every topic of the namespace looks up when one is set
+            await admin.call("POST", f"{namespace}/{path}", value)
+    quotas = policies.get("backlog_quota_map") or {}
+    for kind in _QUOTAS:
+        if quotas.get(kind, {}).get("policy", _EVICTION) == _EVICTION:  # without one the broker's own holds
+            await admin.call("POST", f"{namespace}/backlogQuota", _UNLIMITED, query={"backlogQuotaType": kind})
     minutes = max(1, -(-address.retention_ms // _MINUTE_MS))
     retention = policies.get("retention_policies") or {}
     kept = retention.get("retentionTimeInMinutes", 0)

@@ -37,6 +37,7 @@ class PulsarReader:
         self._reader: Reader | None = None
         self._ahead: asyncio.Future[Any] | None = None  #: only when everything before it was given
         self._is_announced = False
+        self._restarts = 0
 
     @property
     def after(self) -> Position | None:
@@ -51,6 +52,7 @@ class PulsarReader:
     def restart(self) -> None:
         """Begin where `start` tells, with the next `read`."""
         self._drop()
+        self._restarts += 1
         self._after, self._is_inclusive = None, False
 
     def _drop(self) -> None:
@@ -64,12 +66,16 @@ class PulsarReader:
             await self._open()
             assert self._client is not None
             client, reader = self._client, self._reader
+            is_given = False
             try:
-                return await self._read(max_bytes)
+                messages = await self._read(max_bytes)
+                is_given = True
             except PulsarFault as error:
-                if self._reader is reader:
-                    self._drop()
                 raise self._failed(client, error) from error
+            finally:
+                if not is_given and self._reader is reader:
+                    self._drop()  # what it has passed nobody was given: it begins again there
+            return messages
 
     def _failed(self, client: Client, error: PulsarFault) -> LogUnavailable:
         self._connection.doubt(client)
@@ -77,7 +83,7 @@ class PulsarReader:
 
     async def _read(self, max_bytes: int) -> Sequence[Message]:
         found: list[Message] = []
-        size, after, reader = 0, self._after, self._reader
+        size, after, is_inclusive, reader = 0, self._after, self._is_inclusive, self._reader
         self._is_announced = False
         while size < max_bytes and reader is not None:
             if self._ahead is not None:
@@ -88,18 +94,17 @@ class PulsarReader:
             elif await reader.has_more():
                 message = await reader.take()
             else:
-                self._watch()
+                if self._reader is reader:
+                    self._watch()
                 break
-            if self._reader is not reader:
-                raise PulsarFault("Interrupted", "the position was changed meanwhile")
-            if after is not None and (
-                message.position < after or (message.position == after and not self._is_inclusive)
-            ):
+            if after is not None and (message.position < after or (message.position == after and not is_inclusive)):
                 continue  # the library has connected anew and begun a little earlier
             found.append(message)
             size += len(message.data)
-            after, self._is_inclusive = message.position, False
-        self._after = after
+            after, is_inclusive = message.position, False
+        if self._reader is not reader:
+            raise PulsarFault("Interrupted", "the position was changed meanwhile")
+        self._after, self._is_inclusive = after, is_inclusive
         return found
 
     def _watch(self) -> None:
@@ -117,15 +122,19 @@ class PulsarReader:
         if self._reader is not None and self._client is client and self._reader.is_connected:
             return
         self._drop()
-        if self._after is None:
-            self._after = await self._start()
         name = self._connection.address.partition(self._topic, self._partition)
-        after, is_inclusive = self._after, self._is_inclusive
-        try:
-            self._reader = await client.reader(name, self._partition, after, _QUEUE, is_inclusive=is_inclusive)
-        except PulsarFault as error:
-            raise self._failed(client, error) from error
-        self._client = client
+        while self._reader is None:
+            restarts, after, is_inclusive = self._restarts, self._after, self._is_inclusive
+            if after is None:
+                after = await self._start()
+            try:
+                reader = await client.reader(name, self._partition, after, _QUEUE, is_inclusive=is_inclusive)
+            except PulsarFault as error:
+                raise self._failed(client, error) from error
+            if restarts == self._restarts:
+                self._client, self._reader, self._after = client, reader, after
+            else:
+                reader.discard()
 
     async def follow(self) -> None:
         """See to it that `arrived` is called: to be called now and then, as connections are lost."""
@@ -147,4 +156,5 @@ class PulsarReader:
                 self._arrived()
 
     def close(self) -> None:
+        """Hold nothing; a later `read` goes on where this one stopped."""
         self._drop()
