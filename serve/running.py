@@ -68,11 +68,11 @@ class Running:
     async def status(self) -> dict[str, Any]:
         """Per stage: workers wanted and alive, partitions, counters, backlog, lag, last error, restarts.
 
-        A restart is a worker of the last day that stopped beating without having ended in order. `controlled`: whether
-        whoever starts workers answers; while it does not, none is replaced. `refuses`: why no event can be taken, if so;
-        on a full disk heartbeats cannot be written either, and nobody seems alive. `without_group`: destinations that are
-        enabled and that nobody reads for. `definitions`: how old this API's are, and what is wrong with their database; while
-        it is away workers are shown as they were when it answered last.
+        A restart is a worker of the last day that stopped beating without having ended in order; `lost` says which.
+        `controlled`: whether whoever starts workers answers; while it does not, none is replaced. `refuses`: why no event can
+        be taken, if so; on a full disk heartbeats cannot be written either, and nobody seems alive. `without_group`:
+        destinations that are enabled and that nobody reads for. `definitions`: how old this API's are, and what is wrong with
+        their database; while it is away workers are shown as they were when it answered last.
         """
         away = await self._look_at_beats()
         now, beats = self._beats
@@ -81,8 +81,12 @@ class Running:
         for stage in self._stages:
             beating = [(beat.time_ms, _row(beat)) for beat in beats if beat.stage == stage.name]
             rows = [row for time_ms, row in beating if now - time_ms <= _ALIVE_MS and not row.get("ended")]
-            vanished = sum(1 for time_ms, row in beating if now - time_ms > _ALIVE_MS and not row.get("ended"))
-            summed = {**_summed(rows), "restarts": vanished}
+            lost = [
+                {**{name: row[name] for name in ("worker", "node", "pid")}, "time": instant.to_text(time_ms)}
+                for time_ms, row in beating
+                if now - time_ms > _ALIVE_MS and not row.get("ended")
+            ]
+            summed = {**_summed(rows), "restarts": len(lost), "lost": lost}
             stages[stage.name] = {**summed, **(wanted or {}).get(stage.name, {}), **await self._backlog(stage)}
         apis: dict[str, list[Any]] = {"public": [], "private": []}
         for beat in beats:

@@ -1,0 +1,1 @@
+"""What `rayfold doctor` looks at: one file for each thing."""
