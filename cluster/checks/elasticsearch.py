@@ -78,8 +78,8 @@ def _blocked(indices: Any) -> Iterator[Finding]:
         yield Finding(
             f"{_CHECK} disk",
             False,
-            f"flood stage: the disk passed its watermark, {len(flooded)} indices take no documents, {flooded[0]} among "
-            "them (index.blocks.read_only_allow_delete)",
+            f"flood stage: the disk passed its watermark, {len(flooded)} indices take no documents, {flooded[0]} "
+            "among them (index.blocks.read_only_allow_delete)",
             "free or add disk on the Elasticsearch nodes; below the high watermark it lifts the block by itself. Where the limits "
             "are wrong for this disk change cluster.routing.allocation.disk.watermark.flood_stage (95 %), .high (90 %) and .low "
             '(85 %), then PUT _all/_settings {"index.blocks.read_only_allow_delete": null}. Events are taken all the while '
