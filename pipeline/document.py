@@ -83,7 +83,7 @@ def new_session(payload: Payload, profile: str, now_ms: int) -> Json:
         "id": payload.session,
         "profile": {"id": profile},
         "metadata": {
-            "time": {"insert": text, "create": text, "update": text, "duration": 0},
+            "time": {"insert": text, "create": instant.to_text(now_ms), "update": text, "duration": 0},
             "channel": payload.channel or None,
             "status": "active",
         },

@@ -60,7 +60,7 @@ async def _lacking(documents: Documents, gathered: Gathered) -> list[str]:
     ids: defaultdict[Kind, list[str]] = defaultdict(list)
     for kind, id in gathered:
         ids[kind].append(id)
-    found = {kind: await documents.load(kind, wanted) for kind, wanted in ids.items()}
+    found = {kind: await documents.load(kind, wanted, anywhen=True) for kind, wanted in ids.items()}
     return [said for document in gathered.values() if (said := _said(document, found[document.kind].get(document.id)))]
 
 

@@ -71,7 +71,7 @@ def data_routes(ports: Ports) -> APIRouter:
     async def get_event(id: str, source: str = "") -> Response:
         """An event by its id, or with `source` by the client's own id."""
         key = identity.event_id(source, id) if source else id
-        found = await documents.load("event", [key])
+        found = await documents.load("event", [key], anywhen=True)
         if key not in found:
             raise NotFound(f"there is no event {id[:64]!r}")
         return json_response(msgspec.Raw(found[key].body))

@@ -66,7 +66,7 @@ class Query(NamedTuple):
     ] = {}  #: names of `FIELDS`, plus ``refused``; a merged profile matches only by ``merged_into``
     since: str = ""  #: time >= this
     until: str = ""  #: time < this
-    text: str = ""  #: the body contains these words, in any order and case
+    text: str = ""  #: these words are in what can be searched or in attributes, in any order and case
 
 
 class Page(NamedTuple):
@@ -78,12 +78,20 @@ class Page(NamedTuple):
 class Documents(Protocol):
     """Documents by kind and id. All methods raise `StoreUnavailable` when the store cannot answer: nothing is concluded then."""
 
-    async def load(self, kind: Kind, ids: Collection[str]) -> Mapping[str, Document]:
-        """Documents by id, those that exist; sees every `save` that has returned (realtime)."""
+    async def load(self, kind: Kind, ids: Collection[str], *, anywhen: bool = False) -> Mapping[str, Document]:
+        """Documents by id, those that exist; sees every `save` that has returned (realtime).
+
+        Of sessions, events, receipts, runs and logs a store may look only at the recent ones: sessions made and events
+        received in the last weeks. `anywhen`: at all, however long that takes.
+        """
         ...
 
     async def known(self, ids: Collection[str]) -> frozenset[str]:
-        """Which of these event ids are stored as an event or a receipt, refused ones included; realtime."""
+        """Which of these event ids are stored as an event or a receipt, refused ones included; realtime.
+
+        A store may forget events that were received longer ago than repeats are recognised (7 days, and what may wait in
+        the log).
+        """
         ...
 
     async def save(self, documents: Sequence[Document]) -> Sequence[Outcome]:
@@ -99,9 +107,14 @@ class Documents(Protocol):
         ...
 
     async def search(self, kind: Kind, query: Query, *, limit: int = 25, cursor: str = "") -> Page:
-        """One page. Refused documents are found only by ``refused: True``. Raises `Malformed` on a bad cursor or field."""
+        """One page. Refused documents are found only by ``refused: True``. Raises `Malformed` on a bad cursor or field.
+
+        May lag behind `save` by the seconds that a store takes to make documents findable.
+        """
         ...
 
-    async def count(self, kind: Kind, query: Query) -> int: ...
+    async def count(self, kind: Kind, query: Query) -> int:
+        """How many there are; counts every `save` that has returned."""
+        ...
 
     async def close(self) -> None: ...

@@ -72,7 +72,7 @@ class SqliteDocuments:
 
     # ---- reading
 
-    async def load(self, kind: Kind, ids: Collection[str]) -> Mapping[str, Document]:
+    async def load(self, kind: Kind, ids: Collection[str], *, anywhen: bool = False) -> Mapping[str, Document]:
         found = {}
         for chunk in _chunks(ids):
             query = f"select id, version, body from {kind} where id in ({_marks(chunk)})"  # noqa: S608

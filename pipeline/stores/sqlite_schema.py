@@ -3,9 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
-
 from pipeline.stores.documents import CREATE_ONLY, FIELDS, Kind
+from pipeline.stores.fields import extractor, missing
 
 FORMAT = 1
 
@@ -46,13 +45,8 @@ def _table(kind: Kind) -> Table:
             f'"{name}" = excluded."{name}"' for name in ("version", "refused", "reason", *columns, "body")
         )
         insert += f" on conflict(id) do update set {updates} where excluded.version > {kind}.version"
-    nothing = tuple(_missing(name) for name in columns)
-    return Table(kind, columns, _extractor(FIELDS[kind]), nothing, insert)
-
-
-def _missing(name: str) -> str | None:
-    """A missing time is stored as the lowest one: null compares with nothing, so a cursor would pass such rows over."""
-    return "" if name == "time" else None
+    nothing = tuple(missing(name) for name in columns)
+    return Table(kind, columns, extractor(FIELDS[kind]), nothing, insert)
 
 
 def statements() -> list[str]:
@@ -72,36 +66,3 @@ def statements() -> list[str]:
                 found.append(f'create index if not exists {kind}_{name} on {kind}("{name}", time, id{more})')
         found.append(f"create index if not exists {kind}_refused on {kind}(refused) where refused = 1")
     return found
-
-
-def _extractor(fields: Mapping[str, str]) -> Callable[[bytes], tuple[Any, ...]]:
-    """One decode of just these paths into a nested struct, then a tuple in the order of the fields."""
-    tree: dict[str, Any] = {}
-    for name, path in fields.items():
-        node = tree
-        *parents, leaf = path.split(".")
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[leaf] = bool if name == "client" else str
-    decode = msgspec.json.Decoder(_struct("Root", tree)).decode
-    paths = [(path.split("."), _missing(name)) for name, path in fields.items()]
-
-    def extract(body: bytes) -> tuple[Any, ...]:
-        root = decode(body)
-        values = []
-        for path, missing in paths:
-            value: Any = root
-            for part in path:
-                value = getattr(value, part, None)
-            values.append(missing if value is None else value)
-        return tuple(values)
-
-    return extract
-
-
-def _struct(name: str, tree: Mapping[str, Any]) -> type[msgspec.Struct]:
-    fields = [
-        (key, (_struct(key.title(), kind) if isinstance(kind, dict) else kind) | None, None)
-        for key, kind in tree.items()
-    ]
-    return msgspec.defstruct(name, fields)

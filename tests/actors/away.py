@@ -26,9 +26,9 @@ class Away:
             if self.after[method] < 0:
                 raise StoreUnavailable(f"{method} is away")
 
-    async def load(self, kind: Kind, ids: Collection[str]) -> Mapping[str, Document]:
+    async def load(self, kind: Kind, ids: Collection[str], *, anywhen: bool = False) -> Mapping[str, Document]:
         self._answer(f"load_{kind}")
-        return await self._store.load(kind, ids)
+        return await self._store.load(kind, ids, anywhen=anywhen)
 
     async def known(self, ids: Collection[str]) -> frozenset[str]:
         self._answer("known")

@@ -165,7 +165,7 @@ class SimulatedDocuments:
         self._shards = shards
         self._process = process
 
-    async def load(self, kind: Kind, ids: Collection[str]) -> Mapping[str, Document]:
+    async def load(self, kind: Kind, ids: Collection[str], *, anywhen: bool = False) -> Mapping[str, Document]:
         return await self._process.call(lambda: self._shards.load(kind, ids))
 
     async def known(self, ids: Collection[str]) -> frozenset[str]:
