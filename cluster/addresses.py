@@ -2,6 +2,7 @@
 
 from cluster.settings import Settings
 from pipeline.log.pulsar_address import PulsarAddress
+from pipeline.stores.elastic_address import ElasticAddress
 
 
 def pulsar_address(settings: Settings) -> PulsarAddress:
@@ -15,4 +16,19 @@ def pulsar_address(settings: Settings) -> PulsarAddress:
         ca_file=settings.pulsar_ca_file,
         partitions=settings.partitions,
         retention_ms=settings.retention_ms,
+    )
+
+
+def elastic_address(settings: Settings) -> ElasticAddress:
+    return ElasticAddress(
+        url=settings.documents,
+        username=settings.documents_username,
+        password=settings.documents_password,
+        api_key=settings.documents_api_key,
+        ca_file=settings.documents_ca_file,
+        prefix=settings.prefix,
+        time_partition=settings.documents_by,
+        refresh_interval=settings.documents_refresh,
+        replicas=settings.documents_replicas,
+        dedup_days=settings.dedup_days,
     )

@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cluster import setting_values as read
 from cluster.setting_values import EMBEDDED
@@ -51,7 +51,7 @@ class Settings:
     documents_password: str = field(default="", repr=False)
     documents_api_key: str = field(default="", repr=False)
     documents_ca_file: str = ""
-    documents_by: str = "month"  #: what an index of sessions or events spans
+    documents_by: Literal["day", "month", "year"] = "month"  #: what an index of sessions or events spans
     documents_refresh: str = "10s"
     documents_replicas: int = 1
     documents_retention_ms: int = 0  #: 0: kept for ever

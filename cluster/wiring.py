@@ -5,7 +5,7 @@ import random
 import uuid_utils
 
 from cluster import folder
-from cluster.addresses import pulsar_address
+from cluster.addresses import elastic_address, pulsar_address
 from cluster.setting_values import EMBEDDED
 from cluster.settings import Settings
 from pipeline import envelope, topics
@@ -51,7 +51,12 @@ def definitions_copy(settings: Settings) -> DefinitionsCopy | None:
 
 
 async def open_documents(settings: Settings) -> Documents:
-    return await SqliteDocuments.open(settings.data / "documents.db")
+    """The document store alone, as `open_log`."""
+    if settings.documents == EMBEDDED:
+        return await SqliteDocuments.open(settings.data / "documents.db")
+    from pipeline.stores.elastic import ElasticDocuments
+
+    return await ElasticDocuments.open(elastic_address(settings), SystemClock())
 
 
 async def open_ports(settings: Settings) -> Ports:
@@ -98,6 +103,10 @@ async def _migrate_servers(settings: Settings) -> None:
         from pipeline.log import pulsar_migrate
 
         await pulsar_migrate.migrate(pulsar_address(settings))
+    if settings.documents != EMBEDDED:
+        from pipeline.stores import elastic_migrate
+
+        await elastic_migrate.migrate(elastic_address(settings))
 
 
 async def _check_definitions(settings: Settings) -> None:

@@ -17,10 +17,13 @@ def storage(request: pytest.FixtureRequest) -> Mapping[str, str]:
 @pytest.fixture
 def on_servers(request: pytest.FixtureRequest) -> Mapping[str, str]:
     """Pulsar, Elasticsearch and MariaDB of this run."""
-    pulsar, mariadb = (request.getfixturevalue(name) for name in ("pulsar", "mariadb"))
+    pulsar, elastic, mariadb = (request.getfixturevalue(name) for name in ("pulsar", "elastic", "mariadb"))
     return {
         "RAYFOLD_LOG": pulsar.url,
         "RAYFOLD_PULSAR_ADMIN": pulsar.admin_url,
+        "RAYFOLD_DOCUMENTS": elastic.url,
+        "RAYFOLD_DOCUMENTS_REPLICAS": "0",
+        "RAYFOLD_DOCUMENTS_REFRESH": "1s",
         "RAYFOLD_DEFINITIONS": mariadb.url,
         "RAYFOLD_PARTITIONS": "4",
         "RAYFOLD_INSTANCE": request.getfixturevalue("prefix"),
