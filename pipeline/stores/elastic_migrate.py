@@ -1,6 +1,7 @@
 """Making what the documents need on Elasticsearch, before anything is saved."""
 
 import asyncio
+from collections.abc import Awaitable, Iterable
 
 import msgspec
 
@@ -44,8 +45,8 @@ async def migrate(address: ElasticAddress, clock: Clock | None = None) -> None:
     client = ElasticClient(address)
     try:
         was_there = await _check(client, address, indices)
-        await asyncio.gather(*(_make_template(client, address, indices, kind) for kind in FIELDS))
-        await asyncio.gather(*(_make_index(client, address, indices, kind) for kind in FIELDS if kind != "profile"))
+        await _all(_make_template(client, address, indices, kind) for kind in FIELDS)
+        await _all(_make_index(client, address, indices, kind) for kind in FIELDS if kind != "profile")
         if was_there:
             for kind in FIELDS:
                 body = msgspec.json.encode(mappings(address, kind))
@@ -55,6 +56,13 @@ async def migrate(address: ElasticAddress, clock: Clock | None = None) -> None:
         await _make_index(client, address, indices, "profile")  # last: it says that all is there
     finally:
         await client.close()
+
+
+async def _all(steps: Iterable[Awaitable[None]]) -> None:
+    """At once; raises the first error when all have ended."""
+    for result in await asyncio.gather(*steps, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result
 
 
 async def _make_template(client: ElasticClient, address: ElasticAddress, indices: Indices, kind: Kind) -> None:
