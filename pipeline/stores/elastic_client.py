@@ -3,9 +3,10 @@
 import logging
 import ssl
 from collections.abc import Collection
-from typing import NamedTuple
+from io import BytesIO
+from typing import Any, NamedTuple
 
-from elastic_transport import AsyncTransport, NodeConfig, Serializer, TransportError
+from elastic_transport import AiohttpHttpNode, AsyncTransport, NodeConfig, Serializer, TransportError
 from elastic_transport.client_utils import basic_auth_to_header, url_to_node_config
 
 from pipeline.errors import Misconfigured, StoreUnavailable
@@ -20,6 +21,10 @@ JSON = "application/json"
 LINES = "application/x-ndjson"
 
 
+#: A larger body is sent in pieces, so that nothing else on the loop waits for it.
+_LARGE = 2**20
+
+
 class Answer(NamedTuple):
     status: int
     data: bytes
@@ -31,8 +36,13 @@ class _Bytes(Serializer):
     def loads(self, data: bytes) -> bytes:
         return data
 
-    def dumps(self, data: bytes) -> bytes:
-        return data
+    def dumps(self, data: bytes) -> Any:
+        return data if len(data) < _LARGE else BytesIO(data)
+
+
+class _Node(AiohttpHttpNode):
+    def _log_request(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: it would decode every body, whether anybody wants to see it or not."""
 
 
 class ElasticClient:
@@ -48,6 +58,7 @@ class ElasticClient:
         raw = _Bytes()
         self._transport = AsyncTransport(
             _nodes(address),
+            node_class=_Node,
             serializers={JSON: raw, LINES: raw, "text/*": raw},
             max_retries=0,  # callers retry, each in its own way
             retry_on_status=(),
@@ -72,11 +83,12 @@ class ElasticClient:
                 method, target, body=body, headers=headers, request_timeout=within_s or self._timeout_s
             )
         except TransportError as error:
+            why = error.message  # its text says nothing where the transport has tried one node only
             if not self._is_lost:
                 self._is_lost = True
-                _log.warning("connection to Elasticsearch at %s lost: %s", self._url, error)
+                _log.warning("connection to Elasticsearch at %s lost: %s", self._url, why)
             raise StoreUnavailable(
-                f"Elasticsearch at {self._url} does not answer ({error}): see that it runs and can be reached"
+                f"Elasticsearch at {self._url} does not answer ({why}): see that it runs and can be reached"
             ) from None
         if self._is_lost:
             self._is_lost = False

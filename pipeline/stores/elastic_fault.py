@@ -86,8 +86,9 @@ def _said(status: int, cause: Cause, name: str) -> str:
         if _FLOOD in cause.text:
             return (
                 f"its disk is nearly full (flood-stage watermark), {name} takes no writes. Add or free disk, or change "
-                "cluster.routing.allocation.disk.watermark.low, .high and .flood_stage by PUT /_cluster/settings; below the high "
-                f"watermark the block goes by itself, by hand with PUT /{bare}/_settings "
+                "cluster.routing.allocation.disk.watermark.low, cluster.routing.allocation.disk.watermark.high and "
+                "cluster.routing.allocation.disk.watermark.flood_stage by PUT /_cluster/settings; below the high watermark the "
+                f"block goes by itself, by hand with PUT /{bare}/_settings "
                 '{"index.blocks.read_only_allow_delete": null}'
             )
         return (

@@ -52,6 +52,9 @@ def template(address: ElasticAddress, indices: Indices, kind: Kind) -> bytes:
             "index_patterns": [indices.template_pattern(kind)],
             "priority": _PRIORITY,
             "version": FORMAT,
+            # One of a new period may be made by whoever is first. The others are there for ever: if one is gone, so are its
+            # documents, and an empty one in its place would hide that.
+            "allow_auto_create": kind in TIMES,
             "template": index_body(address, indices, kind),
         }
     )

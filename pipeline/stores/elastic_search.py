@@ -12,6 +12,7 @@ from pipeline.errors import Malformed, StoreUnavailable
 from pipeline.stores.documents import FIELDS, Document, Kind, Page, Query
 from pipeline.stores.elastic_client import ElasticClient, fault
 from pipeline.stores.elastic_fault import MISSING, unavailable
+from pipeline.stores.elastic_indices import TIMES
 from pipeline.stores.elastic_mapping import attributes
 from pipeline.stores.elastic_source import read
 
@@ -83,8 +84,8 @@ class Search:
         answer = await self._client.request("POST", target, msgspec.json.encode(body))
         if answer.status != 200:
             failure = fault(answer)
-            if failure.cause.type == MISSING:
-                return Page(0, [], "")  # of kinds cut by time: nothing was saved yet
+            if failure.cause.type == MISSING and kind in TIMES:
+                return Page(0, [], "")  # nothing was saved yet
             raise unavailable(failure, name)
         hits = _decode_page(answer.data).hits
         items = [_document(kind, hit) for hit in hits.hits[:limit]]
@@ -97,7 +98,7 @@ class Search:
         answer = await self._client.request("POST", target)
         if answer.status != 200:
             failure = fault(answer)
-            if failure.cause.type == MISSING:
+            if failure.cause.type == MISSING and kind in TIMES:
                 return 0
             raise unavailable(failure, name)
         _whole(_decode_refreshed(answer.data).shards, name)

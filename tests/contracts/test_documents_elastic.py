@@ -57,10 +57,9 @@ async def ask(server: Elasticsearch, method: str, path: str, body: object = None
 
 async def remove(server: Elasticsearch, prefix: str) -> None:
     """What one test made: a node takes a thousand shards."""
-    for name in await ask(
-        server, "GET", f"/{prefix}*/_settings?filter_path=*.settings.index.uuid&expand_wildcards=all"
-    ):
-        await ask(server, "DELETE", f"/{name}")
+    names = await ask(server, "GET", f"/{prefix}*/_settings?filter_path=*.settings.index.uuid&expand_wildcards=all")
+    if names:
+        await ask(server, "DELETE", f"/{','.join(names)}")
     await ask(server, "DELETE", f"/_index_template/{prefix}*")
 
 
@@ -188,8 +187,14 @@ class TestMigrate:
     ) -> None:
         await documents.save([profile("p", 1)])
         await ask(elastic, "DELETE", f"/{address.prefix}rayfold-profiles")
-        with pytest.raises(StoreUnavailable, match="missing"):
-            await documents.load("profile", ["p"])
+        for call in (
+            documents.load("profile", ["p"]),
+            documents.save([profile("p", 1)]),
+            documents.search("profile", Query()),
+            documents.count("profile", Query()),
+        ):
+            with pytest.raises(StoreUnavailable, match="missing"):
+                await call
 
 
 #: What a block is called in a document's error, what sets it on an index, and what the message says.
@@ -273,7 +278,7 @@ class TestBulk:
         refusals = await Bulk(client).send(sent, outcomes)
         await client.close()
         assert {one.place for one in refusals} == bad
-        assert all("too long" in one.reason for one in refusals)
+        assert all("Validation" in one.reason for one in refusals), refusals
         assert [n for n, one in enumerate(outcomes) if one.result is Saved.DONE] == [
             n for n in range(10) if n not in bad
         ]
