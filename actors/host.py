@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from actors.stage import Stage
 from pipeline import envelope
@@ -57,6 +57,7 @@ class Host:
         self._stopping = False
         self.standing: dict[str, str] = {}  #: stage → why it must not go on
         self._ended = asyncio.Event()
+        self._complaints: set[str] = set()
         self._failure: BaseException | None = None
 
     async def run(self) -> None:
@@ -93,7 +94,7 @@ class Host:
             _log.warning("no last heartbeat: %s", error)
 
     async def _first_definitions(self) -> None:
-        while not self._stopping:
+        while not self._stopping and not self._watch.is_loaded:
             try:
                 await self._watch.begin()
                 return
@@ -143,18 +144,28 @@ class Host:
 
     async def _beat(self) -> None:
         while not self._ended.is_set():
-            now = self._ports.clock.now_ms()
-            try:
-                for stage in self._stages:
-                    body = envelope.encode(self._report(stage))
-                    await self._ports.definitions.beat(Heartbeat(f"{self._worker}.{stage.name}", stage.name, now, body))
-                if self._api:
-                    facts = envelope.encode(self._facts())
-                    await self._ports.definitions.beat(Heartbeat(self._worker, f"api.{self._api}", now, facts))
-                await self._journal.flush_to(self._ports.documents)
-            except (DefinitionsUnavailable, StoreUnavailable) as error:
-                _log.warning("no heartbeat: %s", error)
+            await self._attempt(self._write_beats, "no heartbeat can be written")
+            await self._attempt(lambda: self._journal.flush_to(self._ports.documents), "warnings cannot be stored")
             await self._pause(BEAT_S)
+
+    async def _attempt(self, duty: Callable[[], Awaitable[None]], complaint: str) -> None:
+        """One that is tried every two seconds: what keeps failing is said once."""
+        try:
+            await duty()
+            self._complaints.discard(complaint)
+        except (DefinitionsUnavailable, StoreUnavailable) as error:
+            if complaint not in self._complaints:
+                _log.warning("%s until further notice: %s", complaint, error)
+            self._complaints.add(complaint)
+
+    async def _write_beats(self) -> None:
+        now = self._ports.clock.now_ms()
+        for stage in self._stages:
+            body = envelope.encode(self._report(stage))
+            await self._ports.definitions.beat(Heartbeat(f"{self._worker}.{stage.name}", stage.name, now, body))
+        if self._api:
+            facts = envelope.encode(self._facts())
+            await self._ports.definitions.beat(Heartbeat(self._worker, f"api.{self._api}", now, facts))
 
     def _report(self, stage: Stage) -> dict[str, object]:
         counters = stage.counters
@@ -180,7 +191,7 @@ class Host:
             "started_ms": self._started_ms,
             "now_ms": self._ports.clock.now_ms(),
             "revision": self._watch.catalog.revision,
-            "definitions_asked_ms": self._watch.asked_ms,
+            "definitions_asked_ms": self._watch.known_ms,
         }
 
     async def _trim(self) -> None:

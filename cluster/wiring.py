@@ -19,6 +19,7 @@ from pipeline.release import release, unnamed
 from pipeline.secrets import SecretBox
 from pipeline.stores.definitions_copy import DefinitionsCopy
 from pipeline.stores.documents import Documents
+from pipeline.stores.mysql_engine import definitions_url
 from pipeline.stores.sqlalchemy import SqlDefinitions
 from pipeline.stores.sqlite import SqliteDocuments
 
@@ -47,7 +48,12 @@ async def open_log(settings: Settings) -> Log:
 
 def definitions_copy(settings: Settings) -> DefinitionsCopy | None:
     """What workers begin with while the database is away; none where it is in the same folder."""
-    return None if settings.definitions == EMBEDDED else DefinitionsCopy(settings.data / "definitions.copy")
+    if settings.definitions == EMBEDDED:
+        return None
+    url = definitions_url(settings.definitions)
+    return DefinitionsCopy(
+        settings.data / "definitions.copy", f"{url.host}:{url.port}/{url.database} {settings.prefix}"
+    )
 
 
 async def open_documents(settings: Settings) -> Documents:

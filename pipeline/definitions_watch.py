@@ -20,6 +20,9 @@ _LAST_S = 0.25
 #: After that went without an answer too, nobody waits for so long.
 _GIVEN_UP_S = 1.0
 
+#: How often the copy's time is set; one whose definitions never change is not old.
+_CONFIRM_S = 30.0
+
 #: Pause before the database is asked again when it did not answer.
 _AGAIN_S = 0.05
 
@@ -36,15 +39,31 @@ class DefinitionsWatch:
         self._lock = asyncio.Lock()
         self._begun = 0  #: questions
         self._answered = 0  #: number of the last one that was answered
+        self._unanswered: tuple[int, DefinitionsUnavailable] | None = None  #: the last one that was not, and why
         self._silent_since: float | None = None  #: when the first question without an answer since then was begun
         self._gave_up = -_GIVEN_UP_S  #: when somebody went on without an answer
         self.catalog = Catalog()
         self.last_error = ""
         self.asked_ms = 0  #: when the database was asked the last question it answered
+        self.known_ms = 0  #: when the catalog was known to be the newest, by others too
+        self._confirmed = self._clock.monotonic()
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether there is a catalog to go by."""
+        return bool(self.asked_ms or self.catalog.revision)
 
     async def refresh(self) -> None:
-        """Ask once. Raises `DefinitionsUnavailable`, `Malformed` or `UnknownFormat`."""
+        """Ask, or share a question begun after this call, and what came of it: nobody waits for more than two.
+
+        Raises `DefinitionsUnavailable`, `Malformed` or `UnknownFormat`.
+        """
+        wanted = self._begun + 1
         async with self._lock:
+            if self._answered >= wanted:
+                return
+            if self._unanswered is not None and self._unanswered[0] >= wanted:
+                raise DefinitionsUnavailable(str(self._unanswered[1])) from self._unanswered[1]
             await self._ask()
 
     async def begin(self) -> None:
@@ -52,33 +71,50 @@ class DefinitionsWatch:
         try:
             await self.refresh()
         except DefinitionsUnavailable as error:
-            copied = None if self._copy is None or self.catalog.revision else await asyncio.to_thread(self._copy.read)
-            if copied is not None:
-                self._take(copied)
-                _log.warning("beginning with the definitions of revision %d: %s", copied.revision, error)
-            if not self.catalog.revision:
-                raise
+            if not self.is_loaded:
+                await self._begin_with_copy(error)
             self.last_error = str(error)
 
-    def _take(self, changes: Changes) -> None:
-        self.catalog = applied(self.catalog, changes.revision, changes.rows)
+    async def _begin_with_copy(self, error: DefinitionsUnavailable) -> None:
+        copied = None if self._copy is None else await asyncio.to_thread(self._copy.read)
+        if self._copy is None or copied is None:
+            raise error
+        self._take(copied)
+        self.known_ms = self._copy.confirmed_ms()
+        _log.warning("beginning with the copy of the definitions of revision %d: %s", copied.revision, error)
+
+    def _take(self, changes: Changes, *, anew: bool = False) -> None:
+        self.catalog = applied(Catalog() if anew else self.catalog, changes.revision, changes.rows)
         if self._copy is None:
             return
+        if anew:
+            self._rows = {}
         for row in changes.rows:
             if row.deleted:
                 self._rows.pop((row.kind, row.id), None)
             else:
                 self._rows[row.kind, row.id] = row
 
-    async def _keep(self) -> None:
+    async def _keep(self, *, anew: bool) -> None:
         if self._copy is None:
             return
+        changes = Changes(self.catalog.revision, list(self._rows.values()))
         try:
-            await asyncio.to_thread(self._copy.write, Changes(self.catalog.revision, list(self._rows.values())))
+            await asyncio.to_thread(self._copy.write, changes, anew=anew)
         except OSError as error:
             _log.warning(
                 "no copy of the definitions could be written, workers cannot begin without their database: %s", error
             )
+
+    async def _confirm(self) -> None:
+        """Now and then: the copy is as new as the catalog."""
+        if self._copy is None or self._clock.monotonic() < self._confirmed + _CONFIRM_S:
+            return
+        self._confirmed = self._clock.monotonic()
+        try:
+            await asyncio.to_thread(self._copy.confirm)
+        except OSError as error:
+            _log.warning("the copy of the definitions cannot be touched: %s", error)
 
     async def _ask(self) -> None:
         began_ms = self._clock.now_ms()
@@ -86,15 +122,32 @@ class DefinitionsWatch:
         number = self._begun
         if self._silent_since is None:
             self._silent_since = self._clock.monotonic()
-        if not self.asked_ms or await self._definitions.revision() != self.catalog.revision:
-            changes = await self._definitions.changed(self.catalog.revision)
-            if changes.rows:
-                self._take(changes)
-                await self._keep()
+        try:
+            await self._look()
+        except DefinitionsUnavailable as error:
+            self._unanswered = number, error
+            raise
         self._answered = number
         self._silent_since = None
-        self.asked_ms = began_ms
+        self.asked_ms = self.known_ms = began_ms
         self.last_error = ""
+
+    async def _look(self) -> None:
+        """Take what is new since the last look; everything where the database is behind the copy that was begun with."""
+        revision = await self._definitions.revision()
+        first = not self.asked_ms
+        anew = first and revision < self.catalog.revision
+        if anew:
+            _log.warning(
+                "the database of the definitions is at revision %d, their copy was of %d: they are read anew",
+                revision,
+                self.catalog.revision,
+            )
+        if first or revision != self.catalog.revision:
+            changes = await self._definitions.changed(0 if anew else self.catalog.revision)
+            if changes.rows or anew:
+                self._take(changes, anew=anew)
+                await self._keep(anew=anew)
 
     async def current(self, within_s: float) -> Catalog:
         """The catalog by a question begun after this call: it holds every change that was answered before.
@@ -129,6 +182,7 @@ class DefinitionsWatch:
         while not ended.is_set():
             try:
                 await self.refresh()
+                await self._confirm()
             except (DefinitionsUnavailable, Malformed, UnknownFormat) as error:
                 if not self.last_error:
                     _log.warning("going on with the definitions of revision %d: %s", self.catalog.revision, error)

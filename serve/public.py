@@ -37,14 +37,14 @@ def public_app(
 
     @app.get("/ready")
     async def ready() -> Response:
-        """Whether events can be taken: the log answers and has room, and sources are loaded."""
+        """Whether events can be taken: the log answers and has room, and sources are loaded, from their copy if need be."""
         try:
             await ports.log.last("collected", 0)
             await ports.log.check()
         except LogUnavailable as error:
             retry_after = str(max(1, round(error.retry_after_s)))
             return json_response({"status": "not ready", "detail": str(error)}, 503, {"retry-after": retry_after})
-        if not watch.asked_ms:
+        if not watch.is_loaded:
             detail = watch.last_error or "the sources are not loaded yet"
             return json_response({"status": "not ready", "detail": detail}, 503, {"retry-after": "1"})
         return json_response({"status": "ready", "revision": watch.catalog.revision})

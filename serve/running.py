@@ -95,8 +95,8 @@ class Running:
         revision, controlled, refuses = self._watch.catalog.revision, wanted is not None, await self._refuses()
         installation = {**self._facts, "revision": revision, "controlled": controlled, "refuses": refuses}
         installation["without_group"] = await self._without_group()
-        asked_ms = self._watch.asked_ms
-        age_s = round((self._ports.clock.now_ms() - asked_ms) / 1000, 1) if asked_ms else None
+        known_ms = self._watch.known_ms
+        age_s = round((self._ports.clock.now_ms() - known_ms) / 1000, 1) if known_ms else None
         installation["definitions"] = {"age_s": age_s, "error": away or self._watch.last_error}
         return {**installation, "stages": stages, "apis": apis}
 

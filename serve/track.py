@@ -26,6 +26,9 @@ _LONGEST_WAIT_S = 30.0
 #: A refused source makes this process look for newer definitions, at most this often.
 _LOOK_AGAIN_MS = 200
 
+#: What the definitions database is given then.
+_ASK_S = 2.0
+
 
 class Waiting(NamedTuple):
     """What the query asks for."""
@@ -89,7 +92,10 @@ class Track:
         away: DefinitionsUnavailable | None = None
         if self._watch.asked_ms <= caller.now_ms:
             try:
-                await self._watch.refresh()
+                async with asyncio.timeout(_ASK_S):
+                    await self._watch.refresh()
+            except TimeoutError:
+                away = DefinitionsUnavailable(f"the definitions database has not answered for {_ASK_S:g} s: try again")
             except DefinitionsUnavailable as error:
                 away = error
             except Malformed as error:  # of a definition, not of this payload

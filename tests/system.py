@@ -33,11 +33,17 @@ _KEY = Fernet.generate_key().decode()
 _QUIET_S = 60.0
 
 
-async def open_ports(folder: Path, key: str = _KEY, on: Mapping[str, str] = EMBEDDED) -> Ports:
-    """Ports over a folder, as an installation opens them; several processes may open the same one. `on`: see tests/storage.py."""
+async def open_ports(
+    folder: Path, key: str = _KEY, on: Mapping[str, str] = EMBEDDED, *, arranged: bool = False
+) -> Ports:
+    """Ports over a folder, as an installation opens them; several processes may open the same one. `on`: see tests/storage.py.
+
+    `arranged`: what has to stand stands, as on a start while a server is away.
+    """
     settings = read_settings(on, data=folder, secret_key=key)
-    await wiring.migrate(settings)
-    await wiring.arrange(settings, alone=False)
+    if not arranged:
+        await wiring.migrate(settings)
+        await wiring.arrange(settings, alone=False)
     return await wiring.open_ports(settings)
 
 
@@ -106,11 +112,13 @@ async def running(
     change: Callable[[Ports], Ports] = lambda ports: ports,
     key: str = _KEY,
     on: Mapping[str, str] = EMBEDDED,
+    arranged: bool = False,
 ) -> AsyncIterator[System]:
     """A system over a folder; ends cleanly. `change` puts something between the stages and a port."""
-    ports = change(await open_ports(folder, key, on))
-    watch = DefinitionsWatch(ports.definitions, ports.clock)
-    await watch.refresh()
+    ports = change(await open_ports(folder, key, on, arranged=arranged))
+    copy = wiring.definitions_copy(read_settings(on, data=folder))
+    watch = DefinitionsWatch(ports.definitions, ports.clock, copy)
+    await watch.begin()
     built = [build(stage, ports, watch, worker, RETENTION_MS) for stage in stages]
     host = Host(ports, watch, built, worker, "test", 0, RETENTION_MS, Journal("test", worker, ports.new_id))
     task = asyncio.create_task(host.run())

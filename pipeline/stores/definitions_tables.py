@@ -6,7 +6,7 @@ from sqlalchemy.dialects import mysql
 #: The migration this code belongs to.
 REVISION = "0002"
 
-#: Ids compare byte by byte on MySQL as on SQLite.
+#: Ids compare byte by byte on MySQL as on SQLite, but for spaces at their end, which no id has.
 _ID = String(191).with_variant(mysql.VARCHAR(191, charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb")
 _BODY = LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
 
@@ -16,7 +16,7 @@ class Tables:
 
     def __init__(self, prefix: str) -> None:
         metadata = MetaData()
-        self.version_table = f"{prefix}alembic_version"
+        self.version = Table(f"{prefix}alembic_version", metadata, Column("version_num", String(32), primary_key=True))
         self.counter = Table(
             f"{prefix}counter", metadata, Column("name", String(32), primary_key=True), Column("n", BigInteger)
         )

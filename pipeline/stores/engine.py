@@ -26,7 +26,9 @@ def open_engine(url: str) -> AsyncEngine:
     """
     if is_mysql(url):
         return open_mysql(url)
-    engine = create_async_engine(url, poolclass=StaticPool, connect_args={"timeout": _BUSY_TIMEOUT_S})
+    engine = create_async_engine(
+        url, poolclass=StaticPool, hide_parameters=True, connect_args={"timeout": _BUSY_TIMEOUT_S}
+    )
     _try(engine)
 
     @event.listens_for(engine.sync_engine, "connect")

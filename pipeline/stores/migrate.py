@@ -1,5 +1,6 @@
 """Brings the definitions database to the newest tables; safe to repeat."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,11 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.errors import DefinitionsUnavailable, UnknownFormat
-from pipeline.stores.engine import open_engine, unopened
+from pipeline.stores.engine import away, open_engine, unopened
+from pipeline.stores.mysql_engine import CALL_S
+
+#: A server that answered and then stands still is given up.
+_MIGRATE_S = 180.0
 
 #: What another one that migrates is given, and the longest name of a lock.
 _LOCK_S = 60
@@ -23,9 +28,15 @@ async def migrate(url: str, prefix: str = "") -> None:
     `DefinitionsUnavailable` when it does not answer.
     """
     engine = open_engine(url)
+    is_server = engine.dialect.name == "mysql"
     try:
-        async with engine.begin() as connection:
+        if is_server:
+            async with asyncio.timeout(CALL_S), engine.connect() as connection:
+                await connection.execute(text("select 1"))
+        async with asyncio.timeout(_MIGRATE_S if is_server else None), engine.begin() as connection:
             await connection.run_sync(_upgrade, prefix)
+    except TimeoutError as error:
+        raise away(engine, "no answer") from error
     except SQLAlchemyError as error:
         raise unopened(engine, error) from error
     finally:

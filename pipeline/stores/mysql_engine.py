@@ -1,5 +1,8 @@
 """The engine of a definitions database on MySQL or MariaDB, and what its errors mean."""
 
+import ssl
+from typing import Any
+
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -11,13 +14,24 @@ CALL_S = 8.0
 
 _CONNECT_S = 4
 _POOL = 4
-_RECYCLE_S = 1800
 
-#: A lock that was waited for too long, a deadlock, a connection that was gone: the same again is likely to succeed.
-TRANSIENT = frozenset((1205, 1213, 2006, 2013, 2014, 2055))
+#: After which the server ends a connection that says nothing, and with it the locks of a process that stands still.
+_IDLE_S = 60
+_RECYCLE_S = 45
 
-#: Nothing that waiting cures: access denied, no such database, no right.
-_REFUSED = frozenset((1044, 1045, 1049, 1142, 1227))
+#: One wait for a row's lock: there is time for another try within `CALL_S`.
+_LOCK_WAIT_S = 2
+
+#: A lock that was waited for too long, a deadlock: the server has undone all of it.
+UNDONE = frozenset((1205, 1213))
+
+#: Those, or a connection that was gone: the same again is likely to succeed.
+TRANSIENT = UNDONE | frozenset((2006, 2013, 2014, 2055, 4031))
+
+#: Nothing that waiting cures: access denied, no such database, no right, this host, how to prove who one is.
+_REFUSED = frozenset((1044, 1045, 1049, 1130, 1142, 1143, 1227, 1251, 1698, 2059))
+
+_ADDRESS = "write mysql://user:password@host:3306/database"
 
 #: A table that is not there.
 MISSING_TABLE = 1146
@@ -27,29 +41,58 @@ def is_mysql(url: str) -> bool:
     return url.startswith(("mysql", "mariadb"))
 
 
-def open_mysql(url: str) -> AsyncEngine:
-    """Nothing is connected yet. Raises `Misconfigured` for what is no address of a database, never showing its password."""
+def definitions_url(url: str) -> URL:
+    """What SQLAlchemy is given, by what the setting says. Raises `Misconfigured`, never showing the password."""
     try:
         asked = make_url(url)
-    except ArgumentError:
-        raise Misconfigured(
-            "RAYFOLD_DEFINITIONS is no address: write mysql://user:password@host:3306/database"
-        ) from None
+    except (ArgumentError, ValueError):
+        raise Misconfigured(f"RAYFOLD_DEFINITIONS is no address: {_ADDRESS}") from None
     if not asked.database:
-        raise Misconfigured("RAYFOLD_DEFINITIONS names no database: write mysql://user:password@host:3306/database")
-    address = URL.create(
-        "mysql+aiomysql", asked.username, asked.password, asked.host, asked.port or 3306, asked.database
+        raise Misconfigured(f"RAYFOLD_DEFINITIONS names no database: {_ADDRESS}")
+    unknown = sorted(asked.query.keys() - {"ssl_ca"})
+    if unknown:
+        raise Misconfigured(
+            f"RAYFOLD_DEFINITIONS has {unknown[0][:64]!r} after its question mark: only ssl_ca is known there, "
+            "the file of the authority that has signed the server's certificate (`system`: those this machine trusts)"
+        )
+    return URL.create(
+        "mysql+aiomysql",
+        asked.username,
+        asked.password,
+        asked.host,
+        asked.port or 3306,
+        asked.database,
+        {"charset": "utf8mb4", **asked.query},
     )
+
+
+def open_mysql(url: str) -> AsyncEngine:
+    """Nothing is connected yet. Raises as `definitions_url`."""
+    address = definitions_url(url)
+    authority = address.query.get("ssl_ca")
+    secure: dict[str, Any] = {"ssl": _context(str(authority))} if authority else {}
     return create_async_engine(
-        address,
+        address.difference_update_query(["ssl_ca"]),
         isolation_level="READ COMMITTED",  # a snapshot would hide what was answered before it is asked for
+        hide_parameters=True,  # an error's text may be logged, and bodies hold what customers wrote
         pool_pre_ping=True,
         pool_recycle=_RECYCLE_S,
         pool_size=_POOL,
         max_overflow=0,
         pool_timeout=CALL_S,
-        connect_args={"connect_timeout": _CONNECT_S, "charset": "utf8mb4"},
+        connect_args={
+            "connect_timeout": _CONNECT_S,
+            "init_command": f"set session wait_timeout = {_IDLE_S}, session innodb_lock_wait_timeout = {_LOCK_WAIT_S}",
+            **secure,
+        },
     )
+
+
+def _context(authority: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=None if authority == "system" else authority)
+    except (OSError, ssl.SSLError) as error:
+        raise Misconfigured(f"ssl_ca={authority} of RAYFOLD_DEFINITIONS cannot be used: {error}") from None
 
 
 def code_of(error: BaseException) -> int:

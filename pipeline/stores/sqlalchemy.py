@@ -18,7 +18,8 @@ from pipeline.errors import DefinitionsUnavailable, Misconfigured, NotFound, Ove
 from pipeline.stores.definitions import Changes, Definition, Heartbeat
 from pipeline.stores.definitions_tables import REVISION, Tables
 from pipeline.stores.engine import away, open_engine, unopened
-from pipeline.stores.mysql_engine import CALL_S, MISSING_TABLE, TRANSIENT, code_of
+from pipeline.stores.mysql_engine import CALL_S, MISSING_TABLE, TRANSIENT, UNDONE, code_of
+from pipeline.stores.mysql_revision import MysqlRevision
 from pipeline.stores.sqlite_revision import SqliteRevision
 from pipeline.undisturbed import Undisturbed
 
@@ -30,6 +31,9 @@ _COUNTER = "revision"
 #: Of one call to a server, with pauses between them.
 _TRIES = 3
 _PAUSE_S = 0.2
+
+#: MySQL has no clock that no time zone turns back, but this.
+_MYSQL_NOW_MS = text("select timestampdiff(microsecond, '1970-01-01', utc_timestamp(3)) div 1000")
 
 T = TypeVar("T")
 
@@ -48,14 +52,19 @@ class SqlDefinitions:
         # SQLite has one connection, which takes no turns; a pool waits by itself
         self._turn: AbstractAsyncContextManager[object] = nullcontext() if self._is_mysql else asyncio.Lock()
         self._undisturbed = Undisturbed()  # a transaction left open would lock everybody out
-        self._revision: SqliteRevision | None = None
+        newest = select(tables.counter.c.n).where(tables.counter.c.name == _COUNTER)
+        self._revision: SqliteRevision | MysqlRevision | None = (
+            MysqlRevision(engine, newest) if self._is_mysql else None
+        )
         self._is_checked = False
+        self._is_open = False
 
     @classmethod
     async def open(
         cls, url: str, clock: Clock, prefix: str = "", random: Callable[[], float] = random.random
     ) -> "SqlDefinitions":
-        """Raises `Misconfigured` when the tables are missing or the file is unusable, `UnknownFormat` for newer tables.
+        """Raises `Misconfigured` when the tables are missing, the file is unusable or the server refuses this user,
+        `UnknownFormat` for newer tables.
 
         A server that is away is no error: the first call that it answers checks the tables.
         """
@@ -69,6 +78,7 @@ class SqlDefinitions:
             if opened._engine.dialect.name == "sqlite":
                 path = Path(opened._engine.url.database or "")
                 opened._revision = SqliteRevision(path, opened._tables.counter.name, _COUNTER)
+            opened._is_open = True
         except BaseException:
             await opened.close()
             raise
@@ -80,10 +90,12 @@ class SqlDefinitions:
             return
         try:
             async with self._engine.execution_options(writes=False).begin() as connection:
-                found = await connection.scalar(text(f"select version_num from {self._tables.version_table}"))  # noqa: S608
+                found = await connection.scalar(select(self._tables.version.c.version_num))
         except DBAPIError as error:
             if "no such table" in str(error) or code_of(error) == MISSING_TABLE:
                 raise Misconfigured("the definitions database has no tables yet: run `rayfold migrate`") from error
+            if code_of(error) in TRANSIENT:
+                raise
             raise unopened(self._engine, error) from error
         if found != REVISION:
             raise UnknownFormat(
@@ -93,16 +105,25 @@ class SqlDefinitions:
         self._is_checked = True
 
     async def _called(self, work: Callable[[], Awaitable[T]]) -> T:
-        """One call to the database; a server gets another try after what is likely to succeed then, and bounded time."""
+        """One call to the database, in bounded time where that is a server."""
         if not self._is_mysql:
             return await _answered(work)
+        try:
+            async with asyncio.timeout(CALL_S):
+                return await self._tried(work)
+        except TimeoutError as error:
+            raise away(self._engine, f"no answer within {CALL_S:g} s") from error
+        except Misconfigured as error:
+            if not self._is_open:
+                raise
+            raise DefinitionsUnavailable(str(error)) from error  # a password that is changed ends nobody who runs
+
+    async def _tried(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Once more after what is likely to succeed then."""
         for left in reversed(range(_TRIES)):
             try:
-                async with asyncio.timeout(CALL_S):
-                    await self._check()
-                    return await work()
-            except TimeoutError as error:
-                raise away(self._engine, f"no answer within {CALL_S:g} s") from error
+                await self._check()
+                return await work()
             except SQLAlchemyError as error:
                 if code_of(error) not in TRANSIENT or not left:
                     raise unopened(self._engine, error) from error
@@ -183,11 +204,10 @@ class SqlDefinitions:
         return int(rows[0][0])
 
     async def revision(self) -> int:
-        if self._revision is not None:
-            return self._revision.read()
-        counter = self._tables.counter
-        rows = await self._read(select(counter.c.n).where(counter.c.name == _COUNTER))
-        return int(rows[0][0])
+        if isinstance(self._revision, MysqlRevision):
+            return await self._undisturbed.run(self._called(self._revision.read))
+        assert self._revision is not None
+        return self._revision.read()
 
     async def changed(self, since: int) -> Changes:
         table = self._tables.definition
@@ -202,19 +222,23 @@ class SqlDefinitions:
         return await self._undisturbed.run(self._called(self._now_ms))
 
     async def _now_ms(self) -> int:
-        if not self._is_mysql:
-            return self._clock.now_ms()
         async with self._begun(writes=False) as connection:
-            return int(await connection.scalar(text("select round(unix_timestamp(now(3)) * 1000)")) or 0)
+            return await self._time_of(connection)
+
+    async def _time_of(self, connection: AsyncConnection) -> int:
+        return int(await connection.scalar(_MYSQL_NOW_MS) or 0) if self._is_mysql else self._clock.now_ms()
 
     async def _beat(self, heartbeat: Heartbeat) -> None:
-        table = self._tables.heartbeat
-        now = await self._now_ms()
+        names = self._tables.heartbeat.c
         async with self._begun() as connection:
+            now = await self._time_of(connection)
             row = heartbeat._asdict() | {"time_ms": now}
-            await connection.execute(_upsert(connection, table, row, ("worker",)))
-            old = now - _FORGET_HEARTBEAT_MS
-            await connection.execute(delete(table).where(table.c.time_ms < old))
+            await connection.execute(_upsert(connection, self._tables.heartbeat, row, ("worker",)))
+            is_old = names.time_ms < now - _FORGET_HEARTBEAT_MS
+            old = (await connection.execute(select(names.worker).where(is_old))).scalars().all()
+        if old:  # looked for first, and removed by key: MySQL locks every row that a search to delete comes across
+            async with self._begun() as connection:
+                await connection.execute(delete(self._tables.heartbeat).where(names.worker.in_(old), is_old))
 
     async def heartbeats(self) -> Sequence[Heartbeat]:
         table = self._tables.heartbeat
@@ -226,9 +250,20 @@ class SqlDefinitions:
 
     @asynccontextmanager
     async def _begun(self, *, writes: bool = True) -> AsyncIterator[AsyncConnection]:
-        """A transaction, committed in the end."""
-        async with self._turn, self._engine.execution_options(writes=writes).begin() as connection:
+        """A transaction, committed in the end.
+
+        Raises `DefinitionsUnavailable` when a server went away while it committed: tried again, what was stored then
+        would find itself there and be told that somebody else was quicker.
+        """
+        async with self._turn, self._engine.execution_options(writes=writes).connect() as connection:
+            await connection.begin()
             yield connection
+            try:
+                await connection.commit()
+            except DBAPIError as error:
+                if self._is_mysql and writes and code_of(error) not in UNDONE:
+                    raise unopened(self._engine, error) from error
+                raise
 
     async def _rows(self, statement: Any) -> Sequence[Any]:
         async with self._begun(writes=False) as connection:
@@ -236,7 +271,9 @@ class SqlDefinitions:
 
     async def close(self) -> None:
         await self._undisturbed.wait()
-        if self._revision is not None:
+        if isinstance(self._revision, MysqlRevision):
+            await self._revision.close()
+        elif self._revision is not None:
             self._revision.close()
         await self._engine.dispose()
 

@@ -23,6 +23,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(32), primary_key=True),
         sa.Column("n", sa.BigInteger),
         if_not_exists=True,
+        mysql_engine="InnoDB",  # revisions are ordered by its row locks
     )
     connection = op.get_bind()
     counter = sa.table(f"{prefix}counter", sa.column("name", sa.String), sa.column("n", sa.BigInteger))
@@ -37,6 +38,7 @@ def upgrade() -> None:
         sa.Column("schema", sa.Integer, nullable=False),
         sa.Column("body", _BODY, nullable=False),
         if_not_exists=True,
+        mysql_engine="InnoDB",
     )
     op.create_table(
         f"{prefix}heartbeat",
@@ -45,4 +47,5 @@ def upgrade() -> None:
         sa.Column("time_ms", sa.BigInteger, nullable=False),
         sa.Column("body", _BODY, nullable=False),
         if_not_exists=True,
+        mysql_engine="InnoDB",
     )
