@@ -12,19 +12,6 @@ def definitions(client: Client) -> Finding:
     return Finding("definitions database", True, f"answers with {total} definitions")
 
 
-def idle_rules(client: Client, workflow_enabled: bool) -> Finding:
-    """Rules that nobody acts on."""
-    rules = client.get("/rules", limit=1)["total"]
-    if rules and not workflow_enabled:
-        return Finding(
-            "workflows",
-            False,
-            f"are switched off while there are {rules} rules: no workflow runs, and nothing is due meanwhile",
-            "set RAYFOLD_WORKFLOW_ENABLED=true and start again, or delete the rules",
-        )
-    return Finding("workflows", True, f"{rules} rules" if workflow_enabled else "switched off, and there are no rules")
-
-
 def dead_letters(client: Client) -> Finding:
     """Deliveries that were given up."""
     waiting = client.get("/dead-letters", state="waiting", limit=1)["total"]

@@ -1,12 +1,14 @@
 """What a check has found."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple
 
 from pipeline.errors import RayfoldError
 
-#: One question to a server or an API.
+#: One question to a server or an API, and all questions to one server.
 TIMEOUT_S = 5.0
+_SERVER_S = 20.0
 
 
 class Finding(NamedTuple):
@@ -24,3 +26,15 @@ def attempt(check: str, examine: Callable[[], Finding]) -> Finding:
         return examine()
     except RayfoldError as error:
         return Finding(check, False, str(error), "see `rayfold status`")
+
+
+async def bounded(check: str, asking: Coroutine[Any, Any, list[Finding]]) -> list[Finding]:
+    """What was found, or that it could not be had in time or by these settings."""
+    try:
+        async with asyncio.timeout(_SERVER_S):
+            return await asking
+    except TimeoutError:
+        cure = "it is there, and far too slow: look at its load, its memory and its disk"
+        return [Finding(check, False, f"did not answer all questions within {_SERVER_S:g} s", cure)]
+    except RayfoldError as error:
+        return [Finding(check, False, str(error), "mend the settings that it names (docs/operations.md)")]

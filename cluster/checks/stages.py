@@ -1,14 +1,23 @@
 """Each stage: whether it has workers, how far it is behind and why, and what it waits for."""
 
+import time
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from cluster.checks.finding import Finding
 
-#: A stage this far behind is a finding.
+#: A stage this far behind is a finding; so is one that has work waiting and failed so short a time ago.
 _MUCH_LAG_S = 60.0
+_JUST_NOW_S = 30.0
 
 Row = Mapping[str, Any]
+
+_MEND = "mend what it names; nothing is lost: the log keeps what no stage has finished, and it goes on where it was"
+_SLOW = (
+    "it works and is slower than what comes in, or an outbound call hangs: look at the load of the machine and of the servers; "
+    "RAYFOLD_SCALE_RECORDS says when one more worker is started. Nothing is lost"
+)
 
 
 def stages(status: Row) -> list[Finding]:
@@ -36,12 +45,19 @@ def _stage(name: str, row: Row, status: Row) -> Finding:
         return Finding(name, False, f"stands still: {row['standing']}", "mend that, then start Rayfold again")
     if row.get("waiting"):
         return Finding(name, False, f"waits: {row['waiting']}", "nothing is lost meanwhile; docs/replay.md says more")
-    lag = float(row.get("lag_seconds") or 0)
-    if lag > _MUCH_LAG_S:
-        error = row.get("last_error") or "no error was reported"
+    lag, last = float(row.get("lag_seconds") or 0), row.get("last_error")
+    if lag > _MUCH_LAG_S or (row["backlog"] and last and _age_s(row) < _JUST_NOW_S):
         what = f"{lag:.0f} s behind, {row['backlog']} records waiting: events answered 200 are not where they are to be yet"
-        return Finding(name, False, what, f"last error: {error}")
+        if last:
+            return Finding(name, False, f"{what}. Its last error ({row.get('last_error_time')}): {last}", _MEND)
+        return Finding(name, False, f"{what}. It has reported no error", _SLOW)
     return Finding(name, True, f"{row['alive']} alive, {row['backlog']} records waiting")
+
+
+def _age_s(row: Row) -> float:
+    """Of the last error; by this machine's clock, which `clocks` judges."""
+    told = row.get("last_error_time")
+    return time.time() - datetime.fromisoformat(told).timestamp() if told else float("inf")
 
 
 def _paused(id: str, why: str) -> Finding:

@@ -1,21 +1,29 @@
 """`rayfold doctor`"""
 
+import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
-from cluster.checks import account, apis
+from cluster.checks import account, apis, clocks
+from cluster.checks.definitions import definitions
 from cluster.checks.disk import disk
 from cluster.checks.finding import Finding, attempt
+from cluster.checks.licence import licence
+from cluster.checks.rules import rules
+from cluster.checks.servers import servers
 from cluster.checks.stages import stages
-from cluster.checks.workers import workers
+from cluster.checks.workers import every, workers
 from cluster.client import Client
 from cluster.options import installation, settings_of
-from cluster.setting_values import EMBEDDED
 from cluster.settings import Settings
 from pipeline.errors import RayfoldError
+
+#: What the private API gets for its status, and for anything else: the account of a large log takes a while.
+_STATUS_S = 15.0
+_CALL_S = 30.0
 
 
 @click.command()
@@ -23,8 +31,7 @@ from pipeline.errors import RayfoldError
 @click.option("--json", "as_json", is_flag=True)
 def doctor(data: Path | None, host: str | None, port: int | None, as_json: bool) -> None:
     """Check every dependency; says what is wrong and what to do. Exit status 1 when something is."""
-    settings = settings_of(data=data, host=host, port=port)
-    findings = examine(settings)
+    findings = examine(settings_of(data=data, host=host, port=port))
     if as_json:
         click.echo(json.dumps([finding._asdict() for finding in findings], indent=2))
     else:
@@ -37,38 +44,33 @@ def doctor(data: Path | None, host: str | None, port: int | None, as_json: bool)
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """All checks, as far as they can be made."""
-    public = apis.public(settings)
-    findings = [disk(settings.data), public, *_servers(settings)]
+    """All checks, as far as they can be made; servers are asked directly, whether or not Rayfold runs."""
+    findings = [disk(settings.data), *asyncio.run(servers(settings))]
+    client, status, fault = _status(settings)
+    findings += apis.apis(settings, apis.public(settings), fault)
+    if client is not None and status is not None:
+        findings += _running(client.waiting(_CALL_S), status)
+    return [*findings, licence()]
+
+
+def _status(settings: Settings) -> tuple[Client | None, Any, RayfoldError | None]:
     try:
         client = Client(settings)
-        status = client.get("/status")
+        return client, client.waiting(_STATUS_S).get("/status"), None
     except RayfoldError as error:
-        return [*findings, apis.private(error, public.ok), _licence()]
-    findings.append(Finding("private API", True, f"answers at {settings.url}"))
-    findings += [*stages(status), *workers(status)]
-    findings.append(attempt("definitions database", lambda: account.definitions(client)))
-    findings.append(attempt("workflows", lambda: account.idle_rules(client, status["workflow_enabled"])))
-    findings.append(attempt("dead letters", lambda: account.dead_letters(client)))
-    findings.append(attempt("account", lambda: account.account(client)))
-    return [*findings, _licence()]
+        return None, None, error
 
 
-def _servers(settings: Settings) -> Iterator[Finding]:
-    """Those that the settings name, asked from here."""
-    if settings.log != EMBEDDED:
-        from cluster.checks.pulsar import pulsar
-
-        yield from pulsar(settings)
-    if settings.documents != EMBEDDED:
-        from cluster.checks.elasticsearch import elasticsearch
-
-        yield from elasticsearch(settings)
-    if settings.definitions != EMBEDDED:
-        from cluster.checks.mysql import mysql
-
-        yield mysql(settings)
-
-
-def _licence() -> Finding:
-    return Finding("licence", True, "does not apply: Rayfold is free software, and nothing in it expires")
+def _running(client: Client, status: Any) -> list[Finding]:
+    """What the private API knows."""
+    processes = every(status)
+    return [
+        *stages(status),
+        workers(status),
+        clocks.of_workers(processes),
+        definitions(status, processes),
+        attempt("definitions database", lambda: account.definitions(client)),
+        attempt("workflows", lambda: rules(client, status["workflow_enabled"])),
+        attempt("dead letters", lambda: account.dead_letters(client)),
+        attempt("account", lambda: account.account(client)),
+    ]

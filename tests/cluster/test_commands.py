@@ -14,7 +14,8 @@ import httpx
 import pytest
 
 from cluster import receiver, serve_status
-from cluster.commands import doctor, send
+from cluster.checks.stages import stages
+from cluster.commands import send
 from cluster.commands.status import title
 from cluster.folder import prepare
 from cluster.head import Head
@@ -241,6 +242,7 @@ def test_the_status_says_what_is_switched_off() -> None:
 
 
 _ROW = {"alive": 1, "backlog": 0, "lag_seconds": 0.0, "last_error": ""}
+_STATUS = {"workflow_enabled": True, "controlled": True, "refuses": "", "without_group": []}
 
 
 @pytest.mark.parametrize(
@@ -254,22 +256,8 @@ _ROW = {"alive": 1, "backlog": 0, "lag_seconds": 0.0, "last_error": ""}
         ({}, True, False, "rayfold replay lost"),
     ],
 )
-def test_the_doctor_names_what_is_wrong_with_a_stage(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, row: dict[str, Any], lost: bool, ok: bool, said: str
-) -> None:
-    answers = {
-        "/status": {
-            "workflow_enabled": True,
-            "controlled": True,
-            "refuses": "",
-            "without_group": ["lost"] * lost,
-            "stages": {"dispatcher": {**_ROW, **row}},
-        },
-        "/account": {"balanced": True, "dead": 0, "accepted": 0},
-    }
-    client = SimpleNamespace(get=lambda path, **query: answers.get(path, {"total": 0}))
-    monkeypatch.setattr(doctor, "Client", lambda settings: client)
-    findings = [one for one in doctor.examine(read_settings({}, data=tmp_path)) if one.check != "public API"]
+def test_the_doctor_names_what_is_wrong_with_a_stage(row: dict[str, Any], lost: bool, ok: bool, said: str) -> None:
+    findings = stages({**_STATUS, "without_group": ["lost"] * lost, "stages": {"dispatcher": {**_ROW, **row}}})
     assert all(one.ok for one in findings) is ok
     assert any(said in f"{one.what} {one.cure}" for one in findings)
 
@@ -299,19 +287,8 @@ def test_without_a_terminal_lines_say_how_far_it_is(
     assert send.send_file(file, "http://127.0.0.1:1").sent == 10
 
 
-def test_the_doctor_blames_a_full_disk_not_the_workers_and_a_controller_that_hangs(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    status = {
-        "workflow_enabled": True,
-        "controlled": False,
-        "refuses": "full",
-        "without_group": [],
-        "stages": {"batcher": {**_ROW, "alive": 0}},
-    }
-    answers = {"/status": status, "/account": {"balanced": True, "dead": 0, "accepted": 0}}
-    client = SimpleNamespace(get=lambda path, **query: answers.get(path, {"total": 0}))
-    monkeypatch.setattr(doctor, "Client", lambda settings: client)
-    found = {one.check: one for one in doctor.examine(read_settings({}, data=tmp_path))}
+def test_the_doctor_blames_a_full_disk_not_the_workers_and_a_controller_that_hangs() -> None:
+    status = {**_STATUS, "controlled": False, "refuses": "full", "stages": {"batcher": {**_ROW, "alive": 0}}}
+    found = {one.check: one for one in stages(status)}
     assert "no heartbeat can be written" in found["batcher"].what
     assert "does not answer" in found["Ray Serve"].what
