@@ -24,10 +24,12 @@ _STUCK_S = LONGEST_TIMEOUT_S + 30.0
 
 _PAUSE_S = 1.0
 _TRIM_S = 60.0
+_EXPIRE_S = 3600.0
 
 
 class Host:
     """`run` until `stop`; `check` raises when a stage has died or is stuck. `api`: which API this process serves too.
+    `documents_retention_ms`: for how long documents that grow with time are kept, by this process' doing; 0: it does nothing.
 
     A stage that must not go on (`Stop`) stands still and says so: whoever took its place would find the same.
     """
@@ -43,6 +45,7 @@ class Host:
         retention_ms: int,
         journal: Journal,
         api: str = "",
+        documents_retention_ms: int = 0,
     ) -> None:
         self._ports = ports
         self._watch = watch
@@ -53,6 +56,7 @@ class Host:
         self._retention_ms = retention_ms
         self._journal = journal
         self._api = api
+        self._documents_retention_ms = documents_retention_ms
         self._started_ms = ports.clock.now_ms()
         self._stopping = False
         self.standing: dict[str, str] = {}  #: stage → why it must not go on
@@ -67,6 +71,7 @@ class Host:
             asyncio.create_task(self._watch.run(self._ended), name="definitions"),
             asyncio.create_task(self._beat(), name="heartbeat"),
             asyncio.create_task(self._trim(), name="retention"),
+            asyncio.create_task(self._expire(), name="retention of documents"),
             *(asyncio.create_task(self._keep(stage), name=stage.name) for stage in self._stages),
         ]
         try:
@@ -202,3 +207,13 @@ class Host:
                     await self._ports.log.trim(topic, self._ports.clock.now_ms() - self._retention_ms)
             except LogUnavailable as error:
                 _log.warning("retention waits: %s", error)
+
+    async def _expire(self) -> None:
+        while self._documents_retention_ms and not self._ended.is_set():
+            try:
+                for name in await self._ports.documents.expire(self._documents_retention_ms):
+                    _log.warning("%s was dropped: all of it is older than documents are kept", name)
+            except StoreUnavailable as error:
+                _log.warning("retention of documents waits: %s", error)
+            await self._pause(_EXPIRE_S)
+        await self._ended.wait()

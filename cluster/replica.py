@@ -56,7 +56,8 @@ class _Process:
             logging.getLogger(name).addHandler(journal)
         stages = [build(stage, ports, watch, worker, settings.retention_ms) for stage in self._stages]
         node, pid = os.uname().nodename, os.getpid()
-        self._host = Host(ports, watch, stages, worker, node, pid, settings.retention_ms, journal, self._api)
+        expires = settings.documents_retention_ms if self._api == "private" else 0  # one process is enough
+        self._host = Host(ports, watch, stages, worker, node, pid, settings.retention_ms, journal, self._api, expires)
         try:
             await watch.begin()
         except (DefinitionsUnavailable, Malformed, UnknownFormat) as error:  # the host goes on asking
@@ -128,6 +129,7 @@ def _running(settings: Settings, ports: Ports, watch: DefinitionsWatch) -> Runni
         "collector_enabled": settings.collector_enabled,
         "workflow_enabled": settings.workflow_enabled,
         "partitions": settings.partitions,
+        "documents_expire": bool(settings.documents_retention_ms),
         "deployments": {
             "public": list(planned.in_api),
             "private": [],

@@ -15,6 +15,8 @@ from pipeline.limits import Limits
 _EMBEDDED_PARTITIONS = 4
 _PULSAR_PARTITIONS = 16
 
+_DAY_MS = 86_400_000
+
 #: Of the largest message that the broker takes, what a body may come to: its events repeat its context, and in the same
 #: envelope lie the profile and the session.
 _SHARE_OF_MESSAGE = 0.4
@@ -32,7 +34,7 @@ class Settings:
     layout: str = "compact"
     collector_enabled: bool = True
     workflow_enabled: bool = True
-    retention_ms: int = 7 * 86_400_000
+    retention_ms: int = 7 * _DAY_MS
     max_body: int = 10_000_000
     max_events: int = 1_000
     max_event: int = 256_000
@@ -150,6 +152,11 @@ def read_settings(environment: Mapping[str, str], **given: Any) -> Settings:
     if "partitions" not in values and values.get("log", EMBEDDED) != EMBEDDED:
         values["partitions"] = _PULSAR_PARTITIONS
     settings = Settings(**values)
+    if 0 < settings.documents_retention_ms < settings.dedup_days * _DAY_MS:
+        raise Misconfigured(
+            f"RAYFOLD_DOCUMENTS_RETENTION is shorter than RAYFOLD_DEDUP_DAYS={settings.dedup_days}: repeats are recognised by "
+            "the documents, so keep them for longer, or recognise repeats for less long"
+        )
     if settings.log != EMBEDDED and not settings.pulsar_admin:
         raise Misconfigured(
             "RAYFOLD_LOG names a Pulsar, so RAYFOLD_PULSAR_ADMIN must name its admin API, as http://host:8080"

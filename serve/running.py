@@ -14,7 +14,7 @@ from pipeline.account import Askers
 from pipeline.account_terms import Account
 from pipeline.definitions_watch import DefinitionsWatch
 from pipeline.delivery import Selection
-from pipeline.errors import DefinitionsUnavailable, LogUnavailable, NotFound
+from pipeline.errors import Conflict, DefinitionsUnavailable, LogUnavailable, NotFound
 from pipeline.ports import Ports
 from pipeline.secrets import unresolved
 from pipeline.stores.definitions import Heartbeat
@@ -145,7 +145,15 @@ class Running:
         return sorted(missing)
 
     async def account(self, *, verify: bool) -> Account:
-        """The account; drawn up anew a few times while something is on its way between partitions."""
+        """The account; drawn up anew a few times while something is on its way between partitions.
+
+        Raises `Conflict` when documents are to be counted that are dropped with time.
+        """
+        if verify and self._facts.get("documents_expire"):
+            raise Conflict(
+                "documents are dropped with time (RAYFOLD_DOCUMENTS_RETENTION): they cannot be counted against the log's "
+                "totals, which go on for ever; the account without `verify` is exact all the same"
+            )
         for _ in range(_TRIES):
             taken = await account.take(self._ports.log, self._ports.documents, self._asking(), verify=verify)
             if taken.balanced and taken.verified is not False:

@@ -9,7 +9,7 @@ from cluster.checks.finding import Finding
 SKEW_S = 5.0
 
 _CHECK = "clocks"
-_CURE = "let NTP or chrony set the clocks of all machines, those of the servers too: times of events, retention and waits go by them"
+_CURE = "let NTP or chrony set the clocks of all machines, the servers' too: times of events, retention and waits go by them"
 
 
 def of_workers(rows: Mapping[str, Mapping[str, Any]]) -> Finding:

@@ -91,10 +91,11 @@ def room(mark: str, headroom: str, size: int) -> float:
     most = _SIZE.match(headroom.lower())
     free = _SIZE.match(mark.lower())
     if free:
-        return float(free[1]) * _UNITS[free[2]]
+        wanted: float = float(free[1]) * _UNITS[free[2]]
+        return wanted
     try:
         part = float(mark.rstrip("%")) / (100 if mark.endswith("%") else 1)
     except ValueError:
         return 0.0
     kept: float = size * (1 - part)
-    return min(kept, float(most[1]) * _UNITS[most[2]]) if most else kept
+    return min(kept, float(most[1]) * float(_UNITS[most[2]])) if most else kept

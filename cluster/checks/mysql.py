@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from sqlalchemy import text
+from sqlalchemy import Table, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -44,18 +44,21 @@ async def _asked(connection: AsyncConnection, settings: Settings) -> list[Findin
         found.append(
             Finding(_CHECK, False, "is read only: no change of a definition and no heartbeat can be stored", cure)
         )
-    return [*found, await _tables(connection, Tables(settings.prefix).version_table)]
+    return [*found, await _tables(connection, Tables(settings.prefix).version)]
 
 
-async def _tables(connection: AsyncConnection, table: str) -> Finding:
+async def _tables(connection: AsyncConnection, table: Table) -> Finding:
     check = "definitions database tables"
     try:
-        found = await connection.scalar(text(f"select version_num from {table}"))  # noqa: S608
+        found = await connection.scalar(select(table.c.version_num))
     except SQLAlchemyError as error:
         if code_of(error) != MISSING_TABLE:
             raise
         return Finding(
-            check, False, f"are not there ({table})", "run `rayfold migrate`, or see that RAYFOLD_INSTANCE is right"
+            check,
+            False,
+            f"are not there ({table.name})",
+            "run `rayfold migrate`, or see that RAYFOLD_INSTANCE is right",
         )
     if found != REVISION:
         cure = "run `rayfold migrate`, or upgrade Rayfold if the database is newer"

@@ -117,4 +117,11 @@ class Documents(Protocol):
         """How many there are; counts every `save` that has returned."""
         ...
 
+    async def expire(self, retention_ms: int) -> Sequence[str]:
+        """Drop what only grows with time and is wholly older than that, in large pieces; names of what was dropped.
+
+        Profiles never go, nor does anything that a repeat is recognised by. What is embedded is kept for ever.
+        """
+        ...
+
     async def close(self) -> None: ...

@@ -215,6 +215,9 @@ class SqliteDocuments:
         with self._lock:
             self._writing.execute(table.insert, row)
 
+    async def expire(self, retention_ms: int) -> Sequence[str]:
+        return ()
+
     async def close(self) -> None:
         for thread in (self._searcher, self._writer):
             await asyncio.to_thread(thread.shutdown, wait=True)

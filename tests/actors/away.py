@@ -50,5 +50,8 @@ class Away:
     async def count(self, kind: Kind, query: Query) -> int:
         return await self._store.count(kind, query)
 
+    async def expire(self, retention_ms: int) -> Sequence[str]:
+        return await self._store.expire(retention_ms)
+
     async def close(self) -> None:
         await self._store.close()

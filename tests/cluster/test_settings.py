@@ -45,6 +45,7 @@ def test_environment_wins_over_the_file_and_the_command_line_over_both(tmp_path:
         ("DOCUMENTS", "elastic", "http://host:9200"),
         ("DEFINITIONS", "postgres://u:hush@h/d", "RAYFOLD_DEFINITIONS cannot be used: .*mysql://"),
         ("INSTANCE", "Shop!", "lower-case letters"),
+        ("DOCUMENTS_RETENTION", "3 days", "RAYFOLD_DEDUP_DAYS=7"),
         ("DOCUMENTS_BY", "week", "day, month, year"),
     ],
 )

@@ -193,6 +193,9 @@ class SimulatedDocuments:
     async def count(self, kind: Kind, query: Query) -> int:
         return len(await self._process.call(lambda: self._shards.found(kind, query)))
 
+    async def expire(self, retention_ms: int) -> Sequence[str]:
+        return ()
+
     async def close(self) -> None:
         """Nothing is under way once its callers have returned."""
 
