@@ -24,6 +24,9 @@ from pipeline.stores.elastic_source import Entry
 from tests.contracts.documents import DocumentsContract, event, profile
 from tests.servers import folder, need, shown
 
+#: Starting the server is part of the first test, and of one that has killed it.
+pytestmark = pytest.mark.timeout(400)
+
 _DAY_MS = 86_400_000
 
 #: In the month of the contract's documents.
