@@ -38,16 +38,18 @@ class _Index(msgspec.Struct):
 
 async def elasticsearch(settings: Settings) -> list[Finding]:
     """Asked directly; never at its root, for which a reduced server has no handler."""
+    found: list[Finding] = []
     async with Web(settings.documents, _authorization(settings), settings.documents_ca_file) as web:
         try:
-            health = await _allowed(web.get("/_cluster/health?timeout=2s", _Health))
-            nodes = await _allowed(web.get("/_nodes/_all/none?filter_path=nodes.*.version", _Nodes))
-            there = [_health(health), *_versions(nodes), *await _allowed_list(disks(web))]
-            return there + list(_indices(settings, await web.get(_blocks(settings), dict[str, _Index])))
+            found.append(_health(await _allowed(web.get("/_cluster/health?timeout=2s", _Health))))
+            found += _versions(await _allowed(web.get("/_nodes/_all/none?filter_path=nodes.*.version", _Nodes)))
+            found += await _allowed(disks(web)) or ()
+            found += _indices(settings, await web.get(_blocks(settings), dict[str, _Index]))
         except NoAnswer as error:
-            return [_away(settings, str(error))]
+            found.append(_away(settings, str(error)))
         except Refused as error:
-            return [_refused(settings, error.status)]
+            found.append(_refused(settings, error.status))
+    return found
 
 
 async def _allowed(asking: Awaitable[T]) -> T | None:
@@ -58,10 +60,6 @@ async def _allowed(asking: Awaitable[T]) -> T | None:
         if error.status == 401:
             raise
         return None
-
-
-async def _allowed_list(asking: Awaitable[list[Finding]]) -> list[Finding]:
-    return await _allowed(asking) or []
 
 
 def _authorization(settings: Settings) -> str:

@@ -11,7 +11,7 @@ from cluster.checks.web import Web
 _CHECK = "Elasticsearch disk"
 
 _SIZE = re.compile(r"^([\d.]+)(b|kb|mb|gb|tb|pb)$")
-_UNITS = {unit: 1024**power for power, unit in enumerate(("b", "kb", "mb", "gb", "tb", "pb"))}
+_UNITS: Mapping[str, int] = {unit: 1024**power for power, unit in enumerate(("b", "kb", "mb", "gb", "tb", "pb"))}
 
 
 class _Total(msgspec.Struct):

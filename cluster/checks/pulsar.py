@@ -35,16 +35,18 @@ class _Own(NamedTuple):
 async def pulsar(settings: Settings) -> list[Finding]:
     """Asked at its admin API."""
     token = f"Bearer {settings.pulsar_token}" if settings.pulsar_token else ""
+    found: list[Finding] = []
     async with Web(settings.pulsar_admin, token, settings.pulsar_ca_file) as web:
         try:
             version = await web.text("/admin/v2/brokers/version")
-            own = _Own(web, settings)
-            found = [await _health(web), *_version(version), *clocks.of_server(_CHECK, web.ahead_s)]
-            return found + [one async for one in _namespace(own)] + [one async for one in _topics(own)]
+            found += [await _health(web), *_version(version), *clocks.of_server(_CHECK, web.ahead_s)]
+            found += [one async for one in _namespace(_Own(web, settings))]
+            found += [one async for one in _topics(_Own(web, settings))]
         except NoAnswer as error:
-            return [_away(settings, str(error))]
+            found.append(_away(settings, str(error)))
         except Refused as error:
-            return [_refused(settings, error.status)]
+            found.append(_refused(settings, error.status))
+    return found
 
 
 def _away(settings: Settings, why: str) -> Finding:
