@@ -114,7 +114,7 @@ class Documents(Protocol):
         ...
 
     async def count(self, kind: Kind, query: Query) -> int:
-        """How many there are; counts every `save` that has returned."""
+        """How many there are; counts every `save` that has returned, and what is searched afterwards finds those too."""
         ...
 
     async def expire(self, retention_ms: int) -> Sequence[str]:

@@ -74,7 +74,7 @@ class ElasticDocuments:
 
     async def count(self, kind: Kind, query: Query) -> int:
         await self._ensure.ready()
-        return await self._search.count(self._indices.name(kind), kind, query)
+        return await self._search.count(self._indices.name(kind), kind, query, self._indices.pattern)
 
     # ---- writing
 

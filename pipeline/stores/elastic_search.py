@@ -92,18 +92,18 @@ class Search:
         more = _cursor(hits.hits[limit - 1].sort) if len(hits.hits) > limit else ""
         return Page(hits.total.value, items, more)
 
-    async def count(self, name: str, kind: Kind, query: Query) -> int:
-        """Counts what was saved until now: the indices are refreshed for it."""
-        target = f"/{name}/_refresh"
-        answer = await self._client.request("POST", target)
+    async def count(self, name: str, kind: Kind, query: Query, pattern: str) -> int:
+        """Counts what was saved until now: all indices of `pattern` are refreshed, so that what is listed next is as new."""
+        answer = await self._client.call("POST", f"/{pattern}/_refresh", index=name)
+        _whole(_decode_refreshed(answer.data).shards, name)
+        answer = await self._client.request(
+            "POST", f"/{name}/_count", msgspec.json.encode({"query": where(kind, query)})
+        )
         if answer.status != 200:
             failure = fault(answer)
             if failure.cause.type == MISSING and kind in TIMES:
-                return 0
+                return 0  # nothing was saved yet
             raise unavailable(failure, name)
-        _whole(_decode_refreshed(answer.data).shards, name)
-        body = msgspec.json.encode({"query": where(kind, query)})
-        answer = await self._client.call("POST", f"/{name}/_count", body, index=name)
         found = _decode_count(answer.data)
         _whole(found.shards, name)
         return found.count
