@@ -3,13 +3,15 @@
 import contextlib
 import os
 import re
-import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 #: What is said by the kernel of each.
 _KILLED = re.compile(r"(?i)out of memory: killed process (\d+) \((.*?)\)")
+
+#: Where process ids are those that the kernel tells; in a container of its own they are others.
+_FIRST_NAMESPACE = "pid:[4026531836]"
 
 _DAY_S = 86_400
 _RECORD_BYTES = 8_192
@@ -21,21 +23,21 @@ class Kills(NamedTuple):
 
     processes: dict[int, str]  #: of the last day: id → name
     in_groups: int  #: by the limit of memory of our control groups (containers), since they were made
-    is_told: bool  #: whether the kernel's log could be read
+    is_told: bool  #: whether the kernel's log could be read, and tells ids that are ours
 
 
-def kills(pids: Collection[int], kernel: Path = Path("/dev/kmsg"), root: Path = Path("/")) -> Kills:
-    """Of this machine; `pids`: processes of ours that live here, whose control groups are asked."""
+def kills(pids: Collection[int], uptime_s: float, kernel: Path = Path("/dev/kmsg"), root: Path = Path("/")) -> Kills:
+    """Of this machine, which has been up for so long; `pids`: processes of ours here, whose control groups are asked."""
     try:
-        processes, is_told = dict(_killed(kernel)), True
+        is_told = str((root / "proc/self/ns/pid").readlink()) == _FIRST_NAMESPACE
+        processes = dict(_killed(kernel, (uptime_s - _DAY_S) * 1_000_000)) if is_told else {}
     except OSError:
         processes, is_told = {}, False
     groups = {path for pid in (*pids, os.getpid()) for path in _groups(root, pid)}
     return Kills(processes, sum(map(_count, groups)), is_told)
 
 
-def _killed(kernel: Path) -> Iterator[tuple[int, str]]:
-    since_us = (time.monotonic() - _DAY_S) * 1_000_000
+def _killed(kernel: Path, since_us: float) -> Iterator[tuple[int, str]]:
     for line in _lines(kernel):
         head, _, text = line.partition(";")
         found = _KILLED.search(text)

@@ -1,6 +1,7 @@
 """Workers that vanished: killed, or out of memory."""
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,19 +27,18 @@ def workers(status: Mapping[str, Any]) -> Finding:
     """By the status of the private API, and what this machine tells of processes that it killed."""
     lost = {one["worker"]: one for stage in status["stages"].values() for one in stage.get("lost", ())}
     here = os.uname().nodename
-    return judged(
-        list(lost.values()), kills([row["pid"] for row in every(status).values() if row["node"] == here]), here
-    )
+    pids = [row["pid"] for row in every(status).values() if row["node"] == here]
+    return judged(list(lost.values()), kills(pids, time.monotonic()), here)
 
 
 def judged(lost: Sequence[Mapping[str, Any]], killed: Kills, here: str) -> Finding:
     """`here`: the machine that `killed` is of."""
-    out = {one["pid"] for one in lost if one["node"] == here and one["pid"] in killed.processes}
+    out = {one["worker"] for one in lost if one["node"] == here and one["pid"] in killed.processes}
     if not lost:
         return Finding(_CHECK, True, "none has ended without saying so in the last day")
     names = "; ".join(
         f"{one['worker']} (process {one['pid']} on {one['node']}, last heard of {one['time']}"
-        + (", killed by the kernel: out of memory)" if one["pid"] in out and one["node"] == here else ")")
+        + (", killed by the kernel: out of memory)" if one["worker"] in out else ")")
         for one in lost
     )
     what = f"{len(lost)} ended without saying so in the last day and were replaced (SIGKILL, out of memory, or a fault): {names}"

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -162,13 +164,15 @@ def test_what_the_kernel_says_of_a_lost_worker_is_believed() -> None:
 
 
 def test_the_kernel_s_log_and_control_groups_are_read(tmp_path: Path) -> None:
-    uptime_us = int(time.monotonic() * 1_000_000)
+    uptime_s, now_us = 100_000, 100_000_000_000
     kernel = tmp_path / "kmsg"
     kernel.write_text(
-        f"4,1,{uptime_us},-;Memory cgroup out of memory: Killed process 41 (ray::ServeRepli) total-vm:1kB, anon-rss:1kB\n"
-        f"4,2,{uptime_us},-;Out of memory: Killed process 42 (python) total-vm:1kB\n"
-        f"6,3,{uptime_us - 90_000_000_000},-;Out of memory: Killed process 43 (long ago)\n6,4,x,-;something else\n"
+        f"4,1,{now_us},-;Memory cgroup out of memory: Killed process 41 (ray::ServeRepli) total-vm:1kB, anon-rss:1kB\n"
+        f"4,2,{now_us},-;Out of memory: Killed process 42 (python) total-vm:1kB\n"
+        f"6,3,{now_us - 90_000_000_000},-;Out of memory: Killed process 43 (long ago)\n6,4,x,-;something else\n"
     )
+    (tmp_path / "proc/self/ns").mkdir(parents=True)
+    (tmp_path / "proc/self/ns/pid").symlink_to("pid:[4026531836]")
     for pid, group in ((1, "0::/new\n"), (2, "9:cpu:/\n4:memory:/old\n")):
         (tmp_path / "proc" / str(pid)).mkdir(parents=True)
         (tmp_path / "proc" / str(pid) / "cgroup").write_text(group)
@@ -178,8 +182,32 @@ def test_the_kernel_s_log_and_control_groups_are_read(tmp_path: Path) -> None:
     ):
         (tmp_path / "sys/fs/cgroup" / path).parent.mkdir(parents=True)
         (tmp_path / "sys/fs/cgroup" / path).write_text(text)
-    assert kills([1, 2, 3], kernel, tmp_path) == Kills({41: "ray::ServeRepli", 42: "python"}, 3, True)
-    assert kills([], tmp_path / "none", tmp_path) == Kills({}, 0, False)
+    assert kills([1, 2, 3], uptime_s, kernel, tmp_path) == Kills({41: "ray::ServeRepli", 42: "python"}, 3, True)
+    assert kills([], uptime_s, tmp_path / "none", tmp_path) == Kills({}, 0, False)
+    (tmp_path / "proc/self/ns/pid").unlink()
+    (tmp_path / "proc/self/ns/pid").symlink_to("pid:[4026532000]")
+    assert kills([], uptime_s, kernel, tmp_path) == Kills({}, 0, False)  # a container has ids of its own
+
+
+def test_a_process_that_the_kernel_kills_for_want_of_memory_is_known() -> None:
+    """In a control group of its own with little memory; where that may not be made the test above has to do."""
+    old, new = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
+    group, limit = (old, "memory.limit_in_bytes") if old.exists() else (new, "memory.max")
+    own = group / f"rayfold-test-{os.getpid()}"
+    try:
+        own.mkdir()
+        (own / limit).write_text("50000000")
+    except OSError as error:
+        pytest.skip(f"no control group can be made here: {error}")
+    try:
+        command = "import time; time.sleep(0.5); bytearray(1_000_000_000); time.sleep(60)"
+        with subprocess.Popen([sys.executable, "-c", command]) as process:
+            (own / "cgroup.procs").write_text(str(process.pid))
+            assert process.wait(60) == -signal.SIGKILL
+        found = kills([], time.monotonic())
+        assert process.pid in found.processes or not found.is_told
+    finally:
+        own.rmdir()
 
 
 # ---- clocks, definitions, disk
