@@ -177,7 +177,7 @@ def test_the_kernel_s_log_and_control_groups_are_read(tmp_path: Path) -> None:
         (tmp_path / "proc" / str(pid)).mkdir(parents=True)
         (tmp_path / "proc" / str(pid) / "cgroup").write_text(group)
     for path, text in (
-        ("new/memory.events", "low 0\noom 3\noom_kill 2\n"),
+        ("new/memory.events", "low 0\noom 7\noom_kill 2\n"),
         ("memory/old/memory.oom_control", "oom_kill 1\n"),
     ):
         (tmp_path / "sys/fs/cgroup" / path).parent.mkdir(parents=True)
