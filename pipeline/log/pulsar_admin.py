@@ -54,8 +54,7 @@ class PulsarAdmin:
                         # followed here: the library would leave out the token
                         url = urljoin(url, answer.headers.get("Location", "")).partition("?")[0]
                         continue
-                    content = await answer.content.read(_LARGEST_ANSWER_BYTES)
-                    return self._judge(method, path, answer.status, content, ok)
+                    return self._judge(method, path, answer.status, await _content(answer), ok)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise LogUnavailable(
                 f"Pulsar's admin API at {self._base} cannot be reached, {type(error).__name__}: {error}"
@@ -97,3 +96,13 @@ class PulsarAdmin:
         if session is not None:
             await session.close()
             await asyncio.sleep(0)  # its sockets close on the next round of the loop
+
+
+async def _content(answer: aiohttp.ClientResponse) -> bytes:
+    """All of it, in however many pieces it comes. Raises `LogUnavailable` for more than is ever sent."""
+    found = bytearray()
+    async for piece in answer.content.iter_any():
+        found += piece
+        if len(found) > _LARGEST_ANSWER_BYTES:
+            raise LogUnavailable(f"Pulsar's admin API sent more than {_LARGEST_ANSWER_BYTES} bytes")
+    return bytes(found)

@@ -100,7 +100,7 @@ def _said(status: int, cause: Cause, name: str) -> str:
             "it does not accept the user name and password, or the API key: see RAYFOLD_DOCUMENTS_USERNAME and the like"
         )
     if status == 403:
-        return f"the user lacks a privilege on {name}: it needs read, write, create_index, view_index_metadata, maintenance"
+        return f"the user lacks a privilege on {name}: it needs read, write and manage"
     if status == 413:
         return "a document is larger than what it or a proxy before it takes: raise http.max_content_length there"
     said = _SAID.get(cause.type)

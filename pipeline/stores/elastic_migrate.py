@@ -17,7 +17,7 @@ from pipeline.stores.elastic_mapping import changing_settings, mappings, templat
 
 #: What a user of Elasticsearch must be allowed for each step.
 _TEMPLATES = "the cluster privilege manage_index_templates"
-_INDICES = "the index privileges create_index, manage and view_index_metadata"
+_INDICES = "the index privilege manage"
 
 
 class _Template(msgspec.Struct, frozen=True):
