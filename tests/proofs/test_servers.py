@@ -82,7 +82,8 @@ async def test_everything_goes_all_the_way(proof: Proof) -> None:
     async with _loaded(proof) as load:
         await load.more(2 * _SOME, _SOON_S)
     await _judged(proof)
-    assert _doctor(proof.installation) == []
+    # a question that took too long on a busy machine is a finding, and gone with the next one
+    await _until(lambda: not _doctor(proof.installation), "the doctor finds nothing")
     done = proof.installation.rayfold("account", "--verify")
     assert done.returncode == 0, done.stderr
 
