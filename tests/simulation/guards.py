@@ -428,7 +428,7 @@ GUARDS: Sequence[Guard] = (
         ("the account does not agree", "not delivered", "letters not written"),
         [(channel, "progress", _progress(load=_without_letters))],
         only=("receivers", "fuse", "crash"),
-        seeds=range(400, 700),  # rare: it takes a crash between a count and its letters
+        seeds=range(400, 2000),  # rare: it takes a crash between a count and its letters
     ),
     Guard(
         "totals of destinations",
@@ -470,7 +470,7 @@ GUARDS: Sequence[Guard] = (
         _COUNTED_ANEW,
         [(Replays, "_check_early", _no_check)],
         only=_LOSSES,
-        seeds=range(400, 700),  # rare: somebody has to ask for too late a replay
+        seeds=range(400, 2000),  # rare: somebody has to ask for too late a replay
     ),
     Guard("a group begins at the end", ("more due",), [(Changes, "_new_group", _group_of_all)], only=("changes",)),
     Guard("group before the answer", ("not delivered",), [(Changes, "_new_group", _group_later)], only=("changes",)),
